@@ -1,0 +1,12 @@
+"""The two exceptions that mean something to every layer of ganvas."""
+
+
+class InputError(ValueError):
+    """The user's input is wrong; the message is one sentence: operation, what was expected, what came.
+
+    The command line prints it as `ganvas: <sentence>` and exits with status 2.
+    """
+
+
+class Interrupted(Exception):
+    """The user stopped a long operation (ComfyUI's cancel button, Ctrl-C in the engine); not an error."""
