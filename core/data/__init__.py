@@ -1,0 +1,8 @@
+"""Data sets for training: folders, zip archives and procedural faces."""
+
+from __future__ import annotations
+
+from .dataset import ImageDataset, open_dataset
+from .sampling import batch_indices, mirror_flags
+
+__all__ = ["ImageDataset", "batch_indices", "mirror_flags", "open_dataset"]
