@@ -1,0 +1,133 @@
+"""Editing directions: a vector in W, the layers it belongs to, and how it is added to latents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..latents import Latents
+
+MAX_STRENGTHS = 256
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction of a generator's W space.
+
+    Attributes:
+        vector: [w_dim] float32 on the CPU; adding it once is strength 1.
+        first_layer: first W+ layer that the direction belongs to.
+        last_layer: last such layer, included.
+        model_hash: SHA-256 of the generator's file.
+        name: short name for people, such as "sefa-0".
+        value: what the method ranks directions by (SeFa: the eigenvalue).
+    """
+
+    vector: Tensor
+    first_layer: int
+    last_layer: int
+    model_hash: str
+    name: str = ""
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.vector.ndim != 1 or not self.vector.is_floating_point():
+            raise ValueError(
+                f"Direction: vector must be floating point [w_dim], got "
+                f"{tuple(self.vector.shape)} {self.vector.dtype}"
+            )
+        if not 0 <= self.first_layer <= self.last_layer:
+            raise ValueError(
+                f"Direction: layers must satisfy 0 <= first <= last, got "
+                f"{self.first_layer}..{self.last_layer}"
+            )
+
+
+def layer_range(first: int, last: int, num_ws: int) -> tuple[int, int]:
+    """Check a range of W+ layers; a negative `last` means the final layer.
+
+    Returns:
+        (first, last), both included.
+
+    Raises:
+        InputError: the range is empty or leaves 0..num_ws-1.
+    """
+    final = num_ws - 1
+    last = final if last < 0 else last
+    if not 0 <= first <= last <= final:
+        raise InputError(
+            f"first_layer, last_layer: expected 0 <= first <= last <= {final}, got {first}, {last}"
+        )
+    return first, last
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """Read numbers separated by commas, spaces or line ends, such as "-3, 0, 3".
+
+    Raises:
+        InputError: nothing, too many, or something that is not a finite number.
+    """
+    words = text.replace(",", " ").replace(";", " ").split()
+    try:
+        values = tuple(float(word) for word in words)
+    except ValueError:
+        values = (math.nan,)
+    if not 1 <= len(values) <= MAX_STRENGTHS or not all(map(math.isfinite, values)):
+        raise InputError(
+            f"strengths: expected 1 to {MAX_STRENGTHS} numbers such as '-3, 0, 3', got {text!r}"
+        )
+    return values
+
+
+def apply_direction(
+    latents: Latents,
+    direction: Direction,
+    strengths: Sequence[float],
+    *,
+    first_layer: int = -1,
+    last_layer: int = -1,
+) -> Latents:
+    """Add a direction to each latent at each strength.
+
+    The order is sample-major: latent 0 at every strength, then latent 1, so a contact sheet with
+    `len(strengths)` columns shows one face per row.
+
+    Args:
+        latents: N latents, left as they are.
+        direction: found on the same generator.
+        strengths: S multiples of the direction; 0 gives the latent back.
+        first_layer: first layer to edit; negative for the direction's own.
+        last_layer: last layer to edit, included; negative for the direction's own.
+
+    Returns:
+        N * S latents in W+.
+
+    Raises:
+        InputError: the direction belongs to another generator, or the layers do not exist.
+    """
+    if direction.model_hash != latents.model_hash:
+        raise InputError(
+            f"direction: it belongs to the generator {direction.model_hash[:12]}, but the latents "
+            f"to {latents.model_hash[:12]}; find it with the latents' generator"
+        )
+    num_ws, w_dim = latents.ws.shape[1:]
+    if direction.vector.shape[0] != w_dim:
+        raise InputError(
+            f"direction: expected {w_dim} numbers for these latents, "
+            f"got {direction.vector.shape[0]}"
+        )
+    first, last = layer_range(
+        direction.first_layer if first_layer < 0 else first_layer,
+        direction.last_layer if last_layer < 0 else last_layer,
+        num_ws,
+    )
+    steps = torch.tensor(list(strengths), dtype=latents.ws.dtype)
+    shift = torch.zeros(len(steps), num_ws, w_dim, dtype=latents.ws.dtype)
+    shift[:, first : last + 1] = (steps[:, None] * direction.vector.to(shift))[:, None]
+    ws = latents.ws[:, None] + shift  # [N, S, num_ws, w_dim]
+    return replace(latents, ws=ws.flatten(0, 1), space="W+")

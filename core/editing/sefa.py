@@ -1,0 +1,108 @@
+"""Closed-form factorisation of latent semantics (SeFa; Shen & Zhou, CVPR 2021, section 3).
+
+A direction n changes the styles of a layer by A n, where A is the layer's affine weight. The unit
+vectors that change them most maximise ||A n||^2, so they are the eigenvectors of A^T A with the
+largest eigenvalues (equations 5 to 8). No samples and no labels are needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..latents import seeded_z
+from .directions import Direction, layer_range
+
+if TYPE_CHECKING:
+    from ..models.stylegan2 import Generator
+
+SPREAD_SAMPLES = 512
+"""Latents used to measure how far W spreads along a direction; seeds 0..511."""
+
+
+def style_weights(generator: Generator) -> list[Tensor]:
+    """Affine weights by W+ layer: item i is [C_i, w_dim], what layer i's latent becomes styles by.
+
+    Convolutions take layers 0, 1, 2, ... in order; the final layer feeds the last toRGB alone.
+    Equalised learning rate gains are included. float64 on the CPU.
+    """
+    affines = []
+    synthesis = generator.synthesis
+    blocks = [getattr(synthesis, f"b{r}") for r in synthesis.block_resolutions]
+    for block in blocks:
+        affines += [getattr(block, n).affine for n in ("conv0", "conv1") if hasattr(block, n)]
+    affines.append(blocks[-1].torgb.affine)
+    return [
+        a.weight.detach().double().cpu() * float(getattr(a, "weight_gain", 1.0)) for a in affines
+    ]
+
+
+def fix_signs(vectors: Tensor) -> Tensor:
+    """Give each row the sign that makes its largest component positive.
+
+    An eigenvector's sign is arbitrary and differs between linear algebra libraries.
+    """
+    index = vectors.abs().argmax(dim=1, keepdim=True)
+    return vectors * vectors.gather(1, index).sign()
+
+
+@torch.no_grad()
+def _spread(generator: Generator, vectors: Tensor) -> Tensor:
+    """Standard deviation of W along unit rows: [K, w_dim] -> [K], over fixed seeds."""
+    config = generator.config
+    device = next(generator.parameters()).device
+    z = seeded_z(0, SPREAD_SAMPLES, config.z_dim).to(device)
+    c = None
+    if config.c_dim:
+        classes = torch.arange(SPREAD_SAMPLES, device=device) % config.c_dim
+        c = torch.nn.functional.one_hot(classes, config.c_dim).float()
+    w = generator.mapping(z, c)[:, 0].double().cpu()
+    return (w @ vectors.T).std(dim=0)
+
+
+def closed_form_directions(
+    generator: Generator,
+    model_hash: str,
+    *,
+    count: int,
+    first_layer: int = 0,
+    last_layer: int = -1,
+    scale: str = "spread",
+) -> list[Direction]:
+    """Find the directions that change the styles of the chosen layers most.
+
+    Args:
+        generator: a StyleGAN2 generator, on any device.
+        model_hash: SHA-256 of its file.
+        count: number of directions, 1..w_dim, in order of falling eigenvalue.
+        first_layer: first W+ layer looked at and later edited.
+        last_layer: last such layer, included; negative for the final one.
+        scale: "spread" makes strength 1 one standard deviation of W along the direction, so the
+            same strengths suit every model; "unit" gives unit vectors, as in the paper.
+
+    Returns:
+        `count` directions, mutually orthogonal, with deterministic signs.
+
+    Raises:
+        InputError: count, layers or scale do not fit the generator.
+    """
+    w_dim = generator.config.w_dim
+    if not 1 <= count <= w_dim:
+        raise InputError(f"count: expected 1..{w_dim} directions for this generator, got {count}")
+    if scale not in ("spread", "unit"):
+        raise InputError(f"scale: expected 'spread' or 'unit', got {scale!r}")
+    weights = style_weights(generator)
+    first, last = layer_range(first_layer, last_layer, len(weights))
+    a = torch.cat(weights[first : last + 1])  # [sum C_i, w_dim]
+    values, columns = torch.linalg.eigh(a.T @ a)  # ascending
+    vectors = fix_signs(columns.T.flip(0)[:count])
+    values = values.flip(0)[:count]
+    lengths = _spread(generator, vectors) if scale == "spread" else torch.ones(count).double()
+    scaled = (vectors * lengths[:, None]).float()
+    return [
+        Direction(scaled[k].clone(), first, last, model_hash, f"sefa-{k}", float(values[k]))
+        for k in range(count)
+    ]
