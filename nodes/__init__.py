@@ -1,0 +1,29 @@
+"""Node declarations (plain functions), their headless engine and their ComfyUI adapter.
+
+`registry()` imports the node modules, and torch with them; importing this package does not.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .spec import NodeSpec
+
+MODULES = ("builtin", "load", "sample", "edit", "restore", "output")
+
+
+def registry() -> dict[str, NodeSpec]:
+    """Return every node by its id, importing the modules that declare them."""
+    for module in MODULES:
+        importlib.import_module(f"{__name__}.{module}")
+    from .spec import NODES
+
+    return NODES
+
+
+def __getattr__(name: str) -> Any:
+    if name == "NODES":
+        return registry()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
