@@ -1,0 +1,26 @@
+"""Restoration of damaged faces: the damage itself, and the baselines that a network must beat."""
+
+from __future__ import annotations
+
+from .baselines import bicubic, median
+from .degrade import (
+    DEFAULT,
+    PRESETS,
+    Box,
+    Degradation,
+    degrade,
+    hole_boxes,
+    sample_degradations,
+)
+
+__all__ = [
+    "DEFAULT",
+    "PRESETS",
+    "Box",
+    "Degradation",
+    "bicubic",
+    "degrade",
+    "hole_boxes",
+    "median",
+    "sample_degradations",
+]
