@@ -1,6 +1,6 @@
 """ganvas: GAN faces on a canvas. This folder is both the Python package and the ComfyUI node pack.
 
-Importing it loads neither torch nor ComfyUI; `ganvas.load` and ComfyUI's entry point import on first use.
+Importing it loads neither torch nor ComfyUI: `ganvas.load` and the entry point import on use.
 """
 
 from typing import TYPE_CHECKING, Any

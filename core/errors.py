@@ -2,11 +2,11 @@
 
 
 class InputError(ValueError):
-    """The user's input is wrong; the message is one sentence: operation, what was expected, what came.
+    """The user's input is wrong; one sentence: operation, what was expected, what came.
 
     The command line prints it as `ganvas: <sentence>` and exits with status 2.
     """
 
 
 class Interrupted(Exception):
-    """The user stopped a long operation (ComfyUI's cancel button, Ctrl-C in the engine); not an error."""
+    """The user stopped a long operation (a cancel button, Ctrl-C); not an error."""

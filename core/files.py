@@ -11,9 +11,9 @@ from pathlib import Path
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path` that replaces it when the block ends well.
 
-    The temporary file has the same suffix as `path` (savers choose their format by it). On success it is
-    flushed to the disk and renamed over `path`; on any exception, Ctrl-C included, it is removed and an
-    existing `path` keeps its old content. Missing parent folders are created.
+    The temporary file has the same suffix as `path` (savers choose their format by it). On success
+    it is flushed to the disk and renamed over `path`; on any exception, Ctrl-C included, it is
+    removed and an existing `path` keeps its old content. Missing parent folders are created.
 
     Raises:
         FileNotFoundError: the block ended without an exception but wrote nothing.

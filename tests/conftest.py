@@ -1,4 +1,4 @@
-"""Binds the import name `ganvas` to this checkout, installed or not, whatever its folder is called."""
+"""Binds the import name `ganvas` to this checkout, installed or not, whatever its folder's name."""
 
 import importlib.util
 import os

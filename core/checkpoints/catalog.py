@@ -1,0 +1,96 @@
+"""Finds models by name: those shipped with the package first, then the user's folders."""
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+from ..errors import InputError
+from .header import read_header
+
+DEMO_FOLDER = Path(__file__).resolve().parent.parent / "demo_models"
+SUFFIX = ".safetensors"
+
+
+def model_folders() -> list[Path]:
+    """The user's model folders: those in $GANVAS_MODELS (separated as in $PATH), then ./models."""
+    listed = os.environ.get("GANVAS_MODELS", "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in listed if folder] + [Path("models")]
+
+
+def list_models(
+    folders: Iterable[str | os.PathLike[str]] | None = None, arch: str | None = None
+) -> list[str]:
+    """Names of the models at hand, the shipped ones first; `folders` defaults to `model_folders()`.
+
+    A name is the path below its folder, with "/" and the suffix. With `arch`, only models of that
+    architecture (unreadable files are left out).
+    """
+    names: dict[str, None] = {}
+    for folder in _all(folders):
+        if not folder.is_dir():
+            continue
+        for file in sorted(folder.rglob(f"*{SUFFIX}")):
+            name = file.relative_to(folder).as_posix()
+            if name not in names and file.is_file() and (arch is None or _arch(file) == arch):
+                names[name] = None
+    return list(names)
+
+
+def find_model(name: str, folders: Iterable[str | os.PathLike[str]] | None = None) -> Path:
+    """Return the file of the model `name`, given with or without its suffix.
+
+    Only files below the folders are reachable: a name comes from a workflow that anyone may have
+    written.
+
+    Raises:
+        InputError: no such model; the message gives the nearest names.
+    """
+    places = _all(folders)
+    wanted = name if name.endswith(SUFFIX) else name + SUFFIX
+    parts = wanted.replace("\\", "/").split("/")
+    if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in wanted:
+        raise InputError(f"model {name!r} must be a name inside the model folders")
+    for folder in places:
+        file = folder.joinpath(*parts)
+        if file.is_file():
+            return file
+    known = list_models(places[1:])
+    near = get_close_matches(wanted, known, n=3, cutoff=0.4) or known[:5]
+    hint = f"at hand: {', '.join(near)}" if near else "no models are at hand"
+    raise InputError(f"model {name!r} was not found ({hint})")
+
+
+def resolve_model(name_or_path: str) -> Path:
+    """A model for the command line: an existing file, else a name for `find_model`.
+
+    Raises:
+        InputError: neither.
+    """
+    file = Path(name_or_path)
+    if file.is_file() or len(file.parts) > 1 or file.is_absolute():
+        return file  # a path that does not exist is named as such by whoever opens it
+    return find_model(name_or_path)
+
+
+def _all(folders: Iterable[str | os.PathLike[str]] | None) -> list[Path]:
+    chosen = model_folders() if folders is None else [Path(folder) for folder in folders]
+    return [DEMO_FOLDER, *chosen]
+
+
+def _arch(file: Path) -> str | None:
+    try:
+        state = file.stat()
+        return _arch_of(file, state.st_size, state.st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _arch_of(file: Path, size: int, modified: int) -> str | None:
+    """The architecture a file names; size and time make a changed file be read again."""
+    try:
+        return read_header(file).metadata.get("ganvas.arch")
+    except InputError:
+        return None

@@ -1,0 +1,126 @@
+"""The architectures a ganvas file can name: how to build each, and what its images are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, cast
+
+from torch import nn
+
+from ..errors import InputError
+
+Role = Literal["generator", "network"]
+
+# Counts and sizes a config may hold: the bounds keep a hostile file from asking for endless work.
+_LIMITS = {
+    "num_mapping_layers": 64,
+    "num_levels": 12,
+    "img_resolution": 4096,
+    "img_channels": 64,
+    "z_dim": 65536,
+    "c_dim": 1_000_000,
+    "w_dim": 65536,
+}
+_MAX_NUMBER = 2**24
+_MAX_TEXT = 64
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture; called with a config dict, it builds the module on torch's current device.
+
+    `role` names the descriptor's field that receives the module; `image_range` is the value range
+    of its images, in and out, in channel order `channel_order` and layout [N, C, H, W].
+    """
+
+    id: str
+    role: Role
+    summary: str
+    factory: Callable[..., nn.Module]
+    image_range: tuple[float, float] = (-1.0, 1.0)
+    channel_order: str = "RGB"
+
+    def __call__(self, config: Mapping[str, object]) -> nn.Module:
+        """Build the module.
+
+        Raises:
+            InputError: `config` does not describe such a network.
+        """
+        arguments = {key: _checked(key, value) for key, value in config.items()}
+        try:
+            return self.factory(**arguments)
+        except (
+            ArithmeticError,
+            AssertionError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"config does not describe a {self.id}: {sentence}") from error
+
+
+def _stylegan2_generator(**config: Any) -> nn.Module:
+    from ..models.stylegan2 import Generator
+
+    return Generator(**config)
+
+
+def _restore_unet(**config: Any) -> nn.Module:
+    from ..models.unet import RestorationUNet
+
+    return RestorationUNet(**config)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    entry.id: entry
+    for entry in (
+        Architecture(
+            "stylegan2-generator",
+            role="generator",
+            summary="StyleGAN2 generator: latents to images",
+            factory=_stylegan2_generator,
+        ),
+        Architecture(
+            "restore-unet",
+            role="network",
+            summary="restoration U-Net: damaged image to restored image",
+            factory=_restore_unet,
+        ),
+    )
+}
+
+
+def architecture(arch: str) -> Architecture:
+    """Look up an architecture id.
+
+    Raises:
+        InputError: unknown id; the message lists the known ones, nearest first.
+    """
+    if arch in ARCHITECTURES:
+        return ARCHITECTURES[arch]
+    near = get_close_matches(arch[:_MAX_TEXT], ARCHITECTURES, n=1)
+    hint = f"did you mean {near[0]}" if near else f"known: {', '.join(sorted(ARCHITECTURES))}"
+    raise InputError(f"architecture {arch[:_MAX_TEXT]!a} is unknown to this version ({hint})")
+
+
+def _checked(key: str, value: object) -> object:
+    """Let through what a network's config may hold: plain, bounded values."""
+    kind = type(value).__name__
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        limit = _LIMITS.get(key, _MAX_NUMBER)
+        if not -limit <= value <= limit:
+            raise InputError(f"config {key} is {str(value)[:40]}, at most {limit} accepted")
+        return value
+    if isinstance(value, float):
+        return value
+    if isinstance(value, str) and len(value) <= _MAX_TEXT:
+        return value
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        if len(items) <= _MAX_TEXT:
+            return [_checked(key, item) for item in items]
+    raise InputError(f"config {key} must be a number, text or a short list, got {kind}")
