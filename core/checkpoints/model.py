@@ -8,9 +8,11 @@ code from a file is ever run.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -87,7 +89,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Mo
     target = _device(device)
     contents = read_contents(file)
     module = _build(contents, file)
-    tensors = _read_tensors(file, contents.header)
+    tensors = _read_finite(file, contents.header)
     module.load_state_dict(tensors)
     module.eval().requires_grad_(False).to(target)
     entry = contents.architecture
@@ -115,8 +117,8 @@ def save(
 ) -> None:
     """Write a ganvas model file, whole or not at all; the same content always gives the same bytes.
 
-    `tensors` is a state dict (any device; shared memory is written out twice). `extra` adds metadata entries,
-    whose keys must not start with "ganvas.".
+    `tensors` is a state dict (any device; shared memory is written out twice). `extra` adds
+    metadata entries, whose keys must not start with "ganvas.".
 
     Raises:
         InputError: unknown `arch`.
@@ -138,7 +140,8 @@ def save(
     for name, tensor in tensors.items():
         if tensor.dtype not in _DTYPE_NAMES:
             raise ValueError(f"save: tensor {name!r} has dtype {tensor.dtype}, which is not stored")
-        _check_finite(name, tensor.detach(), "save")
+        if not _is_finite(tensor):
+            raise ValueError(f"save: {name} holds NaN or infinite weights")
         layout[name] = (_DTYPE_NAMES[tensor.dtype], tuple(tensor.shape))
     header, order = encode_header(layout, metadata)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -193,6 +196,20 @@ def open_header(file: Path) -> Header:
     return read_header(file)
 
 
+def read_tensors(file: Path, header: Header) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a file whose header has been checked, one at a time.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with cast("AbstractContextManager[Any]", safe_open(file, framework="pt")) as reader:
+            for name in header.tensors:
+                yield name, reader.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file}: cannot be read ({error})") from error
+
+
 def file_hash(file: Path) -> str:
     """SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()
@@ -210,10 +227,11 @@ def _build(contents: Contents, file: Path) -> nn.Module:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     _check_fit(expected, contents, file)
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # initialisation must not disturb the caller's random numbers
+    state = torch.get_rng_state()
+    try:
         return contents.architecture(contents.config)
+    finally:
+        torch.set_rng_state(state)  # initialisation must not disturb the caller's random numbers
 
 
 def _check_fit(expected: Mapping[str, Tensor], contents: Contents, file: Path) -> None:
@@ -237,27 +255,16 @@ def _check_fit(expected: Mapping[str, Tensor], contents: Contents, file: Path) -
             raise InputError(f"{file}: {name} should hold {tensor.dtype} numbers, got {info.dtype}")
 
 
-def _read_tensors(file: Path, header: Header) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    try:
-        with safe_open(file, framework="pt") as reader:
-            for name in header.tensors:
-                tensors[name] = reader.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from error
+def _read_finite(file: Path, header: Header) -> dict[str, Tensor]:
+    tensors = dict(read_tensors(file, header))
     for name, tensor in tensors.items():
-        try:
-            _check_finite(name, tensor, str(file))
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        if not _is_finite(tensor):
+            raise InputError(f"{file}: {name} holds NaN or infinite weights")
     return tensors
 
 
-def _check_finite(name: str, tensor: Tensor, where: str) -> None:
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        raise ValueError(
-            f"{where}: {name} holds NaN or infinite weights; the training run went wrong"
-        )
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor.detach()).all())
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -6,11 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from ..errors import InputError
 from .header import Header
-from .model import file_hash, open_header, read_contents
+from .model import file_hash, open_header, read_contents, read_tensors
 
 
 @dataclass(frozen=True)
@@ -116,17 +114,12 @@ def inspect(path: str | os.PathLike[str]) -> Report:
 def _weights(file: Path, header: Header) -> tuple[tuple[float, float] | None, bool]:
     """Smallest and largest finite weight, and whether all are finite; one tensor at a time."""
     low, high, finite = float("inf"), float("-inf"), True
-    try:
-        with safe_open(file, framework="pt") as reader:
-            for name in header.tensors:
-                values = reader.get_tensor(name)
-                if not values.is_floating_point() or values.numel() == 0:
-                    continue
-                values = values.float()
-                good = values[torch.isfinite(values)]
-                finite = finite and good.numel() == values.numel()
-                if good.numel():
-                    low, high = min(low, float(good.min())), max(high, float(good.max()))
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from error
+    for _, tensor in read_tensors(file, header):
+        if not tensor.is_floating_point():
+            continue
+        values = tensor.float()
+        good = values[torch.isfinite(values)]
+        finite = finite and good.numel() == values.numel()
+        if good.numel():
+            low, high = min(low, float(good.min())), max(high, float(good.max()))
     return ((low, high) if low <= high else None), finite
