@@ -1,0 +1,158 @@
+"""Image files to tensors and back, and sheets of images.
+
+Tensors of one image are [H, W, C] in 0..1 here, as nodes take them; `contact_sheet` takes and gives
+channels first, as models do.
+"""
+
+import math
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from .errors import InputError
+from .files import atomic_path
+
+MAX_PIXELS = 100_000_000
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    mode: Literal["RGB", "RGBA"] = "RGB",
+) -> Tensor:
+    """Read an image file as float32 [H, W, 3 or 4] in 0..1, turned upright by its EXIF orientation.
+
+    Grey, palette, CMYK and 16-bit images are converted; transparency is dropped under "RGB" and is
+    1 under "RGBA" where the file has none. The size is checked before any pixel is decoded.
+
+    Raises:
+        InputError: no such file, not an image, animated, damaged, or more than `max_pixels` pixels.
+    """
+    file = Path(path)
+    if not file.is_file():
+        kind = "a folder" if file.is_dir() else "nothing there"
+        raise InputError(f"{file}: expected an image file, got {kind}")
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            pixels = image.width * image.height
+            if pixels > max_pixels:
+                raise InputError(
+                    f"{file}: {image.width} x {image.height} pixels, at most {max_pixels} accepted"
+                )
+            frames = getattr(image, "n_frames", 1)
+            if frames != 1:
+                raise InputError(f"{file}: expected a still image, got {frames} frames")
+            array = _decode(image, mode)
+    except InputError:
+        raise
+    except Image.DecompressionBombError:
+        raise InputError(f"{file}: more than the {max_pixels} pixels accepted") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{file}: not an image ({', '.join(FORMATS)} are read)") from None
+    except _DAMAGE as error:
+        sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{file}: damaged image ({sentence})") from error
+    return torch.from_numpy(array)
+
+
+def save_png(
+    path: str | os.PathLike[str], image: Tensor, text: Mapping[str, str] | None = None
+) -> None:
+    """Write `image` as an 8-bit PNG, whole or not at all, with `text` as its text chunks.
+
+    `image` is [H, W, C] with 1, 3 or 4 channels, float in 0..1 or uint8.
+
+    Raises:
+        ValueError: another shape, or NaN.
+    """
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
+        raise ValueError(f"save_png: expected [H, W, 1, 3 or 4], got {tuple(image.shape)}")
+    array = to_uint8(image).cpu().numpy()
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        chunks.add_text(key, value)
+    picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else
+    np.ascontiguousarray(array)) with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG", pnginfo=chunks, compress_level=4)
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Round 0..1 to 0..255 (nearest, values outside limited); uint8 is returned as it is.
+
+    Raises:
+        ValueError: NaN, or an integer dtype other than uint8.
+    """
+    if image.dtype == torch.uint8:
+        return image
+    if not image.is_floating_point():
+        raise ValueError(f"to_uint8: expected floats in 0..1 or uint8, got {image.dtype}")
+    values = image.detach().float()
+    if bool(torch.isnan(values).any()):
+        raise ValueError("to_uint8: the image holds NaN")
+    return values.mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def contact_sheet(
+    images: Tensor, columns: int | None = None, gap: int = 2, background: float = 1.0
+) -> Tensor:
+    """Lay images [N, C, H, W] in 0..1 out in rows, as one image [C, H', W'].
+
+    `columns` defaults to the smallest square that holds all; `gap` pixels of `background` lie
+    between images, none around them. An unfinished last row is filled with `background`.
+
+    Raises:
+        ValueError: no images, or `columns` or `gap` out of range.
+    """
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"contact_sheet: expected [N>0, C, H, W], got {tuple(images.shape)}")
+    if gap < 0:
+        raise ValueError(f"contact_sheet: gap must not be negative, got {gap}")
+    count, channels, height, width = images.shape
+    across = math.ceil(math.sqrt(count)) if columns is None else columns
+    if across < 1:
+        raise ValueError(f"contact_sheet: columns must be at least 1, got {across}")
+    across = min(across, count)
+    down = math.ceil(count / across)
+    size = (channels, down * (height + gap) - gap, across * (width + gap) - gap)
+    sheet = torch.full(size, background, dtype=images.dtype, device=images.device)
+    for index in range(count):
+        top = index // across * (height + gap)
+        left = index % across * (width + gap)
+        sheet[:, top : top + height, left : left + width] = images[index]
+    return sheet
+
+
+def _decode(image: Image.Image, mode: Literal["RGB", "RGBA"]) -> np.ndarray:
+    """Decode to float32 [H, W, C]; Pillow itself would clip 16-bit grey at 255, not scale it."""
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        grey = np.asarray(upright, dtype=np.float32) / 65535
+        planes = [grey, grey, grey] if mode == "RGB" else [grey, grey, grey, np.ones_like(grey)]
+        return np.stack(planes, axis=2).clip(0, 1)
+    if upright.mode == "F":
+        raise ValueError("floating point pixels have no known range")
+    if upright.mode == "P" and "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+    return np.asarray(upright.convert(mode), dtype=np.float32) / 255
