@@ -92,8 +92,9 @@ def save_png(
     chunks = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         chunks.add_text(key, value)
-    picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else
-    np.ascontiguousarray(array)) with atomic_path(path) as temporary:
+    flat = array[:, :, 0] if array.shape[2] == 1 else array
+    picture = Image.fromarray(np.ascontiguousarray(flat))
+    with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG", pnginfo=chunks, compress_level=4)
 
 
