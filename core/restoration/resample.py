@@ -1,7 +1,8 @@
 """Linear resampling along one axis as small dense matrices.
 
-Blur, reduction and enlargement are separable: an image becomes `rows @ image @ columns^T`. this is faster than convolutions, takes any real factor, and every row states its weights in full
-(they sum to one, so that flat areas keep their value, also at the borders).
+Blur, reduction and enlargement are separable: an image becomes `rows @ image @ columns^T`. At
+face sizes this is faster than convolutions and takes any real factor; every row of a matrix sums
+to one, so that flat areas keep their value, also at the borders.
 """
 
 from __future__ import annotations
