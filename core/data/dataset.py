@@ -51,8 +51,13 @@ class ImageDataset(Dataset[Tensor]):
                 "the resolution must be the images' own, or smaller by a power of two"
             )
         fits = len(source) * 3 * self.resolution**2 <= cache_bytes
-        self._cache: Tensor | None = None
         self._cached = torch.zeros(len(source) if fits else 0, dtype=torch.bool)
+        self._cache = self._new_cache()
+
+    def _new_cache(self) -> Tensor:
+        """Room for all images if they are to be kept; the system grants it page by page."""
+        size = self.resolution
+        return torch.empty(len(self._cached), 3, size, size, dtype=torch.uint8)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -64,8 +69,11 @@ class ImageDataset(Dataset[Tensor]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers start with an empty cache instead of a copy of everything decoded so far."""
-        empty = torch.zeros(len(self._cached), dtype=torch.bool)
-        return {**self.__dict__, "_cache": None, "_cached": empty}
+        return {**self.__dict__, "_cache": None, "_cached": torch.zeros_like(self._cached)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._cache = self._new_cache()
 
     def _read(self, indices: Sequence[int]) -> Tensor:
         """Images straight from the source, at the resolution given out."""
@@ -88,6 +96,7 @@ class ImageDataset(Dataset[Tensor]):
             IndexError: an index out of range.
             InputError: an image that cannot be decoded, by name.
         """
+        # Threads may read side by side: an image is marked only once its pixels are in place.
         index = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
         size = self.resolution
         if index.numel() == 0:
@@ -96,8 +105,6 @@ class ImageDataset(Dataset[Tensor]):
             raise IndexError(f"{self.name}: indices must lie in range({len(self)})")
         if not self._cached.numel():
             return self._read(index.tolist())
-        if self._cache is None:
-            self._cache = torch.empty(len(self), 3, size, size, dtype=torch.uint8)
         missing = index[~self._cached[index]].unique()
         if missing.numel():
             self._cache[missing] = self._read(missing.tolist())

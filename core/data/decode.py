@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 
@@ -22,6 +23,18 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff
 MAX_PIXELS = 64 * 1024 * 1024
 HEADER_BYTES = 64 * 1024
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
 
@@ -32,14 +45,17 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 yield image
     except InputError:
         raise
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: more than {MAX_PIXELS} pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError) as error:
-        raise InputError(f"{name}: not a readable image ({error})") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: not an image ({', '.join(_FORMATS)} are read)") from error
+    except _DAMAGE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{name}: damaged image ({reason})") from error
 
 
 def _check(image: Image.Image, data: bytes, name: str) -> tuple[int, int]:
