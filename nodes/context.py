@@ -20,7 +20,8 @@ class Host:
         input_dir: Folder of images that LoadImage may name.
         output_dir: Folder that receives results; nothing is written outside it.
         temp_dir: Folder for previews, which do not outlive the program.
-        model_folders: Folders searched for models after the package's own demo models.
+        model_folders: Folders searched for models after the package's own demo models; the
+            catalog's own choice ($GANVAS_MODELS, ./models) when None.
         device: Where models run, for example "cpu" or "cuda".
         files: Further readable files by the name that a workflow uses for them: what the user
             named on the command line. Nothing else outside the folders can be read.
@@ -30,7 +31,7 @@ class Host:
     input_dir: Path
     output_dir: Path
     temp_dir: Path
-    model_folders: tuple[Path, ...] = ()
+    model_folders: tuple[Path, ...] | None = None
     device: str | device = "cpu"
     files: Mapping[str, Path] = field(default_factory=dict)
     metadata: bool = True
@@ -39,7 +40,7 @@ class Host:
         """Return the names of the model files of one architecture, demo models first."""
         from ..core.checkpoints import catalog
 
-        return list(catalog.list_models(self.model_folders, arch))
+        return catalog.list_models(self.model_folders, arch)
 
     def find_model(self, name: str) -> Path:
         """Return the file of a model that `list_models` names.
@@ -49,7 +50,7 @@ class Host:
         """
         from ..core.checkpoints import catalog
 
-        return Path(catalog.find_model(name, self.model_folders))
+        return catalog.find_model(name, self.model_folders)
 
 
 def default_host() -> Host:
@@ -70,9 +71,14 @@ class Context:
         workflow: The editor's UI-format workflow, saved into images when there is one.
     """
 
-    def __init__(self, host: Host | None = None, *, node_id: str = "",
-                 prompt: Mapping[str, Any] | None = None,
-                 workflow: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        host: Host | None = None,
+        *,
+        node_id: str = "",
+        prompt: Mapping[str, Any] | None = None,
+        workflow: Mapping[str, Any] | None = None,
+    ) -> None:
         self.host = host or default_host()
         self.node_id = node_id
         self.prompt = prompt

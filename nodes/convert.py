@@ -15,8 +15,9 @@ from ..core.errors import InputError
 MAX_PIXELS = 2**28  # over a whole batch: 1 GB for each float32 channel
 
 
-def image_to_model(image: Tensor, *, name: str = "image",
-                   device: torch.device | str | None = None) -> Tensor:
+def image_to_model(
+    image: Tensor, *, name: str = "image", device: torch.device | str | None = None
+) -> Tensor:
     """Turn an IMAGE into model input [N,3,H,W] in -1..1, dropping alpha and repeating grey.
 
     Args:
@@ -35,8 +36,9 @@ def model_to_image(x: Tensor) -> Tensor:
     return unit_to_image(x.detach().float().add(1).div_(2))
 
 
-def image_to_unit(image: Tensor, *, name: str = "image",
-                  device: torch.device | str | None = None) -> Tensor:
+def image_to_unit(
+    image: Tensor, *, name: str = "image", device: torch.device | str | None = None
+) -> Tensor:
     """Turn an IMAGE into [N,3,H,W] in 0..1, dropping alpha and repeating grey.
 
     Values outside 0..1, which some nodes produce, are limited to that range.
@@ -57,8 +59,14 @@ def unit_to_image(x: Tensor) -> Tensor:
     return y.cpu().clone(memory_format=torch.contiguous_format)
 
 
-def mask_to_unit(mask: Tensor, *, size: tuple[int, int] | None = None, batch: int | None = None,
-                 name: str = "mask", device: torch.device | str | None = None) -> Tensor:
+def mask_to_unit(
+    mask: Tensor,
+    *,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    name: str = "mask",
+    device: torch.device | str | None = None,
+) -> Tensor:
     """Turn a MASK into [N,1,H,W] in 0..1.
 
     Args:
@@ -104,8 +112,10 @@ def check_image(image: Tensor, *, name: str = "image", max_pixels: int = MAX_PIX
     if image.numel() == 0:
         raise InputError(f"{name}: the image batch is empty, shape {tuple(image.shape)}")
     if batch * height * width > max_pixels:
-        raise InputError(f"{name}: {batch} images of {width} x {height} pixels are more than "
-                         f"the limit of {max_pixels:,} pixels")
+        raise InputError(
+            f"{name}: {batch} images of {width} x {height} pixels are more than "
+            f"the limit of {max_pixels:,} pixels"
+        )
 
 
 def _finite(x: Tensor, name: str) -> Tensor:

@@ -256,8 +256,9 @@ def node(
     return register
 
 
-def build_spec(function: Callable[..., Any], *, id: str, is_input_list: bool = False,
-               **fields: Any) -> NodeSpec:
+def build_spec(
+    function: Callable[..., Any], *, id: str, is_input_list: bool = False, **fields: Any
+) -> NodeSpec:
     """Read a function's annotations and docstring into a `NodeSpec`, registering nothing.
 
     Args:
@@ -284,8 +285,15 @@ def build_spec(function: Callable[..., Any], *, id: str, is_input_list: bool = F
     if unknown:
         raise TypeError(f"node {id}: Args: documents {sorted(unknown)}, which are no inputs")
     outputs = _output_specs(id, hints.get("return"), returns)
-    return NodeSpec(id=id, function=function, inputs=inputs, outputs=outputs,
-                    description=description, is_input_list=is_input_list, **fields)
+    return NodeSpec(
+        id=id,
+        function=function,
+        inputs=inputs,
+        outputs=outputs,
+        description=description,
+        is_input_list=is_input_list,
+        **fields,
+    )
 
 
 def pack_outputs(spec: NodeSpec, result: Any) -> tuple[Any, ...]:
@@ -304,8 +312,9 @@ def pack_outputs(spec: NodeSpec, result: Any) -> tuple[Any, ...]:
         raise TypeError(f"{spec.id}: {len(spec.outputs)} outputs declared, {len(values)} returned")
     for output, value in zip(spec.outputs, values, strict=True):
         if output.is_list and not isinstance(value, (list, tuple)):
-            raise TypeError(f"{spec.id}: output {output.name} must be a list, "
-                            f"got {type(value).__name__}")
+            raise TypeError(
+                f"{spec.id}: output {output.name} must be a list, got {type(value).__name__}"
+            )
     return values
 
 
@@ -343,8 +352,13 @@ def _entries(lines: list[str]) -> dict[str, str]:
     return entries
 
 
-def _input_spec(id: str, parameter: inspect.Parameter, hint: Any, tooltips: Mapping[str, str],
-                is_input_list: bool) -> InputSpec:
+def _input_spec(
+    id: str,
+    parameter: inspect.Parameter,
+    hint: Any,
+    tooltips: Mapping[str, str],
+    is_input_list: bool,
+) -> InputSpec:
     """Build the specification of one input from its annotation, default and tooltip."""
     name = parameter.name
     tooltip = tooltips.get(name, "")
@@ -370,13 +384,22 @@ def _input_spec(id: str, parameter: inspect.Parameter, hint: Any, tooltips: Mapp
     match marker:
         case Int() | Float():
             if not marker.minimum <= parameter.default <= marker.maximum:
-                raise TypeError(f"node {id}: default of {name} lies outside "
-                                f"{marker.minimum}..{marker.maximum}")
+                raise TypeError(
+                    f"node {id}: default of {name} lies outside {marker.minimum}..{marker.maximum}"
+                )
             seed = isinstance(marker, Int) and marker.seed
             kind = "INT" if isinstance(marker, Int) else "FLOAT"
-            return InputSpec(name, kind, tooltip, min=marker.minimum, max=marker.maximum,
-                             step=marker.step, slider=marker.slider, control_after_generate=seed,
-                             **common)
+            return InputSpec(
+                name,
+                kind,
+                tooltip,
+                min=marker.minimum,
+                max=marker.maximum,
+                step=marker.step,
+                slider=marker.slider,
+                control_after_generate=seed,
+                **common,
+            )
         case String():
             return InputSpec(name, "STRING", tooltip, multiline=marker.multiline, **common)
         case Boolean():
@@ -386,8 +409,14 @@ def _input_spec(id: str, parameter: inspect.Parameter, hint: Any, tooltips: Mapp
                 common["default"] = marker.options[0]
             elif isinstance(marker.options, tuple) and default not in marker.options:
                 raise TypeError(f"node {id}: default of {name} is not among its options")
-            return InputSpec(name, "COMBO", tooltip, options=marker.options,
-                             image_upload=marker.image_upload, **common)
+            return InputSpec(
+                name,
+                "COMBO",
+                tooltip,
+                options=marker.options,
+                image_upload=marker.image_upload,
+                **common,
+            )
         case ModelFile():
             return InputSpec(name, "COMBO", tooltip, options=marker.options, **common)
 
@@ -401,8 +430,10 @@ def _output_specs(id: str, hint: Any, tooltips: Mapping[str, str]) -> tuple[Outp
     else:
         hints = (hint,)
     if len(hints) != len(tooltips):
-        raise TypeError(f"node {id}: {len(hints)} outputs are annotated, but Returns: documents "
-                        f"{sorted(tooltips)} (write `name: sentence` for each)")
+        raise TypeError(
+            f"node {id}: {len(hints)} outputs are annotated, but Returns: documents "
+            f"{sorted(tooltips)} (write `name: sentence` for each)"
+        )
     outputs = []
     for (name, tooltip), each in zip(tooltips.items(), hints, strict=True):
         is_list = typing.get_origin(each) is list

@@ -1,0 +1,150 @@
+"""ComfyUI's own image nodes under its ids, so that workflows run here and there alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from PIL import Image as PillowImage
+
+from ..core.errors import InputError
+from ..core.images import read_image, save_png
+from .context import Context, Host
+from .convert import check_image
+from .files import input_file, list_images, next_number, output_name
+from .spec import Choice, Image, Mask, Text, node
+
+
+def _find_image(host: Host, values: Mapping[str, Any]) -> dict[str, str]:
+    """Refuse an image that is not there before anything runs."""
+    try:
+        if "image" in values:
+            input_file(host, values["image"])
+    except InputError as error:
+        return {"image": str(error)}
+    return {}
+
+
+def _hash_image(host: Host, values: Mapping[str, Any]) -> str:
+    """Return the content hash of the image file, so that a changed file is read again."""
+    return hashlib.sha256(input_file(host, values["image"]).read_bytes()).hexdigest()
+
+
+@node(
+    "LoadImage",
+    title="Load Image",
+    category="image",
+    aliases=("open", "photo", "picture"),
+    fingerprint=_hash_image,
+    validate=_find_image,
+)
+def load_image(
+    ctx: Context,
+    image: Annotated[str, Choice(list_images, image_upload=True)],
+) -> tuple[Image, Mask]:
+    """Read an image file.
+
+    Args:
+        image: Name of a file in the input folder.
+
+    Returns:
+        image: The image, upright, without its transparency.
+        mask: 1 where the file is transparent; 64 x 64 zeros for a file without transparency.
+    """
+    path = input_file(ctx.host, image)
+    pixels = read_image(path, mode="RGBA")
+    with PillowImage.open(path) as file:
+        transparent = "A" in file.getbands() or "transparency" in file.info
+    mask = 1 - pixels[..., 3] if transparent else torch.zeros(64, 64)
+    return pixels[None, ..., :3].contiguous(), mask[None].contiguous()
+
+
+def _check_prefix(host: Host, values: Mapping[str, Any]) -> dict[str, str]:
+    """Refuse a prefix that leaves the output folder before anything runs."""
+    try:
+        if "filename_prefix" in values:
+            output_name(host.output_dir, values["filename_prefix"])
+    except InputError as error:
+        return {"filename_prefix": str(error)}
+    return {}
+
+
+@node(
+    "SaveImage",
+    title="Save Image",
+    category="image",
+    aliases=("export", "png"),
+    output_node=True,
+    validate=_check_prefix,
+)
+def save_image(ctx: Context, images: Image, filename_prefix: Text = "ganvas") -> None:
+    """Save each image of a batch as a PNG that carries its workflow.
+
+    Args:
+        images: The images to save.
+        filename_prefix: Start of the file names, which go on with a number; "faces/a" saves into
+            the subfolder "faces".
+    """
+    paths = _write(ctx, images, ctx.output_dir, filename_prefix, "output")
+    for path in paths:
+        ctx.record_file(path)
+
+
+@node(
+    "PreviewImage",
+    title="Preview Image",
+    category="image",
+    aliases=("show", "view"),
+    output_node=True,
+)
+def preview_image(ctx: Context, images: Image) -> None:
+    """Show images on the node without keeping them.
+
+    Args:
+        images: The images to show.
+    """
+    _write(ctx, images, ctx.temp_dir, f"preview_{_safe(ctx.node_id)}", "temp")
+
+
+def _write(ctx: Context, images: torch.Tensor, root: Path, prefix: str, kind: str) -> list[Path]:
+    """Write a batch as `<prefix>_00001_.png` and so on, and show it on the node."""
+    check_image(images, name="images")
+    folder, stem = output_name(root, prefix)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = next_number(folder, stem)
+    text = _metadata(ctx)
+    subfolder = folder.relative_to(root.resolve()).as_posix()
+    paths = []
+    for index, image in enumerate(images):
+        ctx.progress(index, len(images))
+        path = folder / f"{stem}_{first + index:05}_.png"
+        save_png(path, image, text)
+        paths.append(path)
+        ctx.show(
+            "images",
+            [
+                {
+                    "filename": path.name,
+                    "type": kind,
+                    "subfolder": "" if subfolder == "." else subfolder,
+                }
+            ],
+        )
+    return paths
+
+
+def _metadata(ctx: Context) -> dict[str, str]:
+    """Return the text chunks that let an editor open the image's workflow."""
+    if not ctx.host.metadata:
+        return {}
+    chunks = {"prompt": ctx.prompt, "workflow": ctx.workflow}
+    return {key: json.dumps(value) for key, value in chunks.items() if value is not None}
+
+
+def _safe(node_id: str) -> str:
+    """Return an id with nothing in it that a file name cannot hold."""
+    return "".join(letter if letter.isalnum() else "-" for letter in node_id)[:40] or "image"

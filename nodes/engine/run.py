@@ -1,0 +1,205 @@
+"""Run workflow files headless: what `ganvas run` does."""
+
+from __future__ import annotations
+
+import glob
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import InputError
+from .. import registry as default_registry
+from ..context import Events, Host
+from ..spec import NodeSpec
+from .cache import Cache
+from .executor import Execution, execute
+from .graph import prepare
+from .overrides import Overridden, apply_sets, upload_inputs
+from .source import Workflow, parse_workflow, read_workflow
+
+
+@dataclass
+class Outputs:
+    """What a command-line run brought.
+
+    Attributes:
+        files: Files written, in order.
+        executions: One per run: one, or as many as `batch_over` matched files.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    executions: list[Execution] = field(default_factory=list)
+
+
+def run_file(
+    path: str | Path,
+    sets: Sequence[str] = (),
+    output_dir: str | Path = "output",
+    device: str = "auto",
+    batch_over: str | None = None,
+    *,
+    input_dir: str | Path = "input",
+    model_folders: Sequence[Path] | None = None,
+    metadata: bool = True,
+    events: Events | None = None,
+    interrupted: Callable[[], bool] | None = None,
+    registry: Mapping[str, NodeSpec] | None = None,
+) -> Outputs:
+    """Execute a workflow file in the API or UI format, or the workflow inside a saved PNG.
+
+    Args:
+        path: The workflow.
+        sets: "NODE.INPUT=VALUE" texts, see `overrides.apply_sets`.
+        output_dir: Receives the saved images; previews are not kept.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        batch_over: A glob pattern; the workflow runs once for each file, put into the one LoadImage
+            node that `sets` does not set.
+        input_dir: Folder that LoadImage's names refer to.
+        model_folders: Folders of models beside the package's own; the usual ones when None.
+        metadata: Whether saved images carry the workflow.
+        events: Told what happens, see `executor`; `batch_item` (index, total, file) comes too.
+        interrupted: Asked whether to stop.
+        registry: Node specifications; all of ours when None.
+
+    Returns:
+        The written files. Files are written whole or not at all, whatever happens.
+
+    Raises:
+        InputError: The workflow, a value or a file is wrong; every message names the place.
+        NodeFailedError: A node failed for another reason.
+        Interrupted: `interrupted` returned true.
+    """
+    nodes = registry if registry is not None else default_registry()
+    target = Path(output_dir)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: expected a folder for the results, got a file")
+    workflow = read_workflow(Path(path), nodes)
+    overridden = apply_sets(workflow.prompt, sets, nodes)
+    items = _batch(overridden, batch_over, nodes)
+    outputs, cache = Outputs(), Cache() if len(items) > 1 else None
+    with tempfile.TemporaryDirectory(prefix="ganvas-") as temporary:
+        host = Host(
+            Path(input_dir),
+            target,
+            Path(temporary),
+            None if model_folders is None else tuple(model_folders),
+            choose_device(device),
+            {},
+            metadata,
+        )
+        for index, item in enumerate(items):
+            if events and batch_over is not None:
+                events(
+                    "batch_item", {"index": index, "total": len(items), "file": str(item.source)}
+                )
+            ui = workflow.ui if not item.changed.touched else None
+            try:
+                done = run_workflow(
+                    Workflow(item.changed.prompt, ui),
+                    replace(host, files=item.changed.files),
+                    registry=nodes,
+                    cache=cache,
+                    events=events,
+                    interrupted=interrupted,
+                )
+            except InputError as error:
+                if item.source is None:
+                    raise
+                raise InputError(f"{item.source}: {error}") from error
+            outputs.executions.append(done)
+            outputs.files += done.files
+    return outputs
+
+
+def run_workflow(
+    workflow: Workflow | Mapping[str, Any],
+    host: Host,
+    *,
+    registry: Mapping[str, NodeSpec] | None = None,
+    cache: Cache | None = None,
+    events: Events | None = None,
+    interrupted: Callable[[], bool] | None = None,
+) -> Execution:
+    """Check and execute a workflow that is in memory, in either format.
+
+    Raises:
+        InputError: It cannot run (`GraphError` names nodes and sockets).
+        NodeFailedError: A node failed.
+        Interrupted: `interrupted` returned true.
+    """
+    nodes = registry if registry is not None else default_registry()
+    if not isinstance(workflow, Workflow):
+        workflow = parse_workflow(workflow, nodes)
+    plan = prepare(workflow.prompt, nodes, host)
+    return execute(
+        plan,
+        host,
+        cache=cache,
+        events=events,
+        interrupted=interrupted,
+        prompt=workflow.prompt,
+        workflow=workflow.ui,
+    )
+
+
+def choose_device(name: str) -> str:
+    """Return the device to run on.
+
+    Raises:
+        InputError: An unknown name, or a device that this machine lacks.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise InputError(f"--device: expected auto, cpu, cuda or mps, got {name!r}")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA "
+            "devices that PyTorch can use; try --device cpu"
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps: not available on this machine; try --device cpu")
+    return name
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One run of a batch."""
+
+    changed: Overridden
+    source: Path | None = None
+
+
+def _batch(
+    overridden: Overridden, pattern: str | None, registry: Mapping[str, NodeSpec]
+) -> list[_Item]:
+    """Return one copy of the workflow for each file of the pattern."""
+    if pattern is None:
+        return [_Item(overridden)]
+    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    paths = [path for path in paths if path.is_file()]
+    if not paths:
+        raise InputError(f"--batch-over: no file matches {pattern!r}")
+    free = [
+        pair
+        for pair in upload_inputs(overridden.prompt, registry)
+        if pair not in overridden.touched
+    ]
+    if len(free) != 1:
+        found = ", ".join(f"{id}.{name}" for id, name in free) or "none"
+        raise InputError(
+            "--batch-over: expected one LoadImage input to put the files into, got "
+            f"{found}; give the others a value with --set"
+        )
+    items = []
+    for path in paths:
+        item = apply_sets(overridden.prompt, [], registry)
+        item.files.update(overridden.files)
+        item.set_file(*free[0], path.resolve(), str(path))
+        items.append(_Item(item, path))
+    return items
