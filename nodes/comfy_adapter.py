@@ -30,7 +30,7 @@ from ..core.errors import InputError
 from ..core.images import to_uint8
 from . import registry
 from .context import Context, Host
-from .engine.values import ValueProblem, check_value
+from .engine.values import WidgetValueError, check_value
 from .spec import InputSpec, NodeSpec, OutputSpec, pack_outputs
 
 MODEL_FOLDER = "ganvas"
@@ -256,7 +256,7 @@ def check_values(
         as_list = spec.is_input_list and isinstance(value, list)
         try:
             checked = [check_value(item, each, host) for each in (value if as_list else [value])]
-        except ValueProblem as problem:
+        except WidgetValueError as problem:
             problems[item.name] = problem.details
         else:
             given[item.name] = checked if as_list else checked[0]
