@@ -175,7 +175,7 @@ class _Run:
         id, key = planned.id, self.keys[planned.id]
         entry = self.cache.get(key)
         if entry is None:
-            self.events("executing", {"node": id, "display_node": id})
+            self.events("executing", {"node": id, "display_node": id, "title": planned.title})
             entry = self._call(planned)
             self.cache.put(key, entry)
             self.result.files += entry.saved

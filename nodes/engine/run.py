@@ -35,7 +35,7 @@ class Outputs:
 
 def run_file(
     path: str | Path,
-    sets: Sequence[str] = (),
+    set: Sequence[str] = (),
     output_dir: str | Path = "output",
     device: str = "auto",
     batch_over: str | None = None,
@@ -51,11 +51,11 @@ def run_file(
 
     Args:
         path: The workflow.
-        sets: "NODE.INPUT=VALUE" texts, see `overrides.apply_sets`.
+        set: "NODE.INPUT=VALUE" texts, see `overrides.apply_sets`.
         output_dir: Receives the saved images; previews are not kept.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        device: "auto", "cpu", "cuda" or "cuda:1".
         batch_over: A glob pattern; the workflow runs once for each file, put into the one LoadImage
-            node that `sets` does not set.
+            node that `set` leaves alone.
         input_dir: Folder that LoadImage's names refer to.
         model_folders: Folders of models beside the package's own; the usual ones when None.
         metadata: Whether saved images carry the workflow.
@@ -71,12 +71,14 @@ def run_file(
         NodeFailedError: A node failed for another reason.
         Interrupted: `interrupted` returned true.
     """
+    from ...core.devices import choose_device
+
     nodes = registry if registry is not None else default_registry()
     target = Path(output_dir)
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: expected a folder for the results, got a file")
     workflow = read_workflow(Path(path), nodes)
-    overridden = apply_sets(workflow.prompt, sets, nodes)
+    overridden = apply_sets(workflow.prompt, set, nodes)
     items = _batch(overridden, batch_over, nodes)
     outputs, cache = Outputs(), Cache() if len(items) > 1 else None
     with tempfile.TemporaryDirectory(prefix="ganvas-") as temporary:
@@ -142,29 +144,6 @@ def run_workflow(
         prompt=workflow.prompt,
         workflow=workflow.ui,
     )
-
-
-def choose_device(name: str) -> str:
-    """Return the device to run on.
-
-    Raises:
-        InputError: An unknown name, or a device that this machine lacks.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
-        raise InputError(f"--device: expected auto, cpu, cuda or mps, got {name!r}")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA "
-            "devices that PyTorch can use; try --device cpu"
-        )
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError("--device mps: not available on this machine; try --device cpu")
-    return name
 
 
 @dataclass(frozen=True)
