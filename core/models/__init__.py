@@ -1,0 +1,1 @@
+"""Networks, one architecture a file: frozen configs, published state-dict names."""

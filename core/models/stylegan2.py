@@ -1,0 +1,376 @@
+"""StyleGAN2's generator and discriminator (Karras et al. 2020; conditioning as in ADA, 2020).
+
+Parameter and buffer names are those of published checkpoints, which therefore load as they are.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels import bias_act, modulated_conv2d
+from .blocks import Architecture, block_channels, block_resolutions, check_config
+from .layers import Conv2dLayer, FullyConnectedLayer, fir_filter, upsample
+from .mapping import MappingNetwork, mix_styles
+from .stylegan2_discriminator import Discriminator, DiscriminatorConfig
+
+NoiseMode = Literal["const", "random", "none"]
+NoiseSource = torch.Generator | Sequence[torch.Generator] | Tensor | None
+
+_NOISE_MODES = ("const", "random", "none")
+
+__all__ = [
+    "Discriminator",
+    "DiscriminatorConfig",
+    "Generator",
+    "GeneratorConfig",
+    "MappingNetwork",
+    "NoiseMode",
+    "NoiseSource",
+    "SynthesisNetwork",
+    "mix_styles",
+]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Everything that `Generator` is built from; the keyword arguments of its constructor.
+
+    Attributes:
+        z_dim, w_dim: features of z and of one w.
+        c_dim: classes (one-hot labels), 0 for an unconditional network.
+        img_resolution: height and width, a power of 2 from 4.
+        img_channels: 3 for RGB.
+        channel_base, channel_max: channels at r x r are min(channel_base // r, channel_max).
+        num_mapping_layers: linear layers between z and w.
+        architecture: "skip" sums an RGB image per block, "resnet" and "orig" make one at the end.
+        conv_clamp: bound of every activation (256 for fp16), None for no bound.
+        mapping_lr_multiplier: learning-rate multiplier of the mapping network.
+        w_avg_beta: decay of the running mean of w.
+    """
+
+    z_dim: int = 512
+    c_dim: int = 0
+    w_dim: int = 512
+    img_resolution: int = 64
+    img_channels: int = 3
+    channel_base: int = 32768
+    channel_max: int = 512
+    num_mapping_layers: int = 8
+    architecture: Architecture = "skip"
+    conv_clamp: float | None = None
+    mapping_lr_multiplier: float = 0.01
+    w_avg_beta: float = 0.995
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated convolution, noise, bias and activation (Karras et al. 2020, figure 2c).
+
+    Shapes: x [N, C_in, H, W], w [N, w_dim] -> [N, C_out, H * up, W * up].
+    """
+
+    noise_const: Tensor
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        w_dim: int,
+        resolution: int,
+        up: int = 1,
+        conv_clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.up = up
+        self.conv_clamp = conv_clamp
+        self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("resample_filter", fir_filter())
+
+    def forward(
+        self,
+        x: Tensor,
+        w: Tensor,
+        noise_mode: NoiseMode = "const",
+        generator: NoiseSource = None,
+        gain: float = 1.0,
+    ) -> Tensor:
+        noise = None
+        if noise_mode == "const":
+            noise = self.noise_const[None, None]
+        elif noise_mode == "random":
+            noise = _draw_noise(self.noise_const, x.shape[0], generator)
+        return modulated_conv2d(
+            x,
+            self.weight,
+            self.affine(w),
+            up=self.up,
+            f=self.resample_filter,
+            noise=noise,
+            noise_strength=None if noise is None else self.noise_strength,
+            bias=self.bias,
+            act="lrelu",
+            gain=math.sqrt(2) * gain,
+            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
+        )
+
+
+class ToRGBLayer(nn.Module):
+    """1x1 modulated convolution without demodulation: features to an image.
+
+    Shapes: x [N, C, H, W], w [N, w_dim] -> [N, img_channels, H, W] in at least float32.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, w_dim: int, conv_clamp: float | None = None
+    ) -> None:
+        super().__init__()
+        self.conv_clamp = conv_clamp
+        self.weight_gain = 1 / math.sqrt(in_channels)
+        self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        styles = self.affine(w) * self.weight_gain
+        y = modulated_conv2d(x, self.weight, styles, demodulate=False)
+        y = y.to(torch.promote_types(y.dtype, torch.float32))
+        return bias_act(y, self.bias, clamp=self.conv_clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """All layers at one resolution; the first block (in_channels 0) starts from `const`.
+
+    Shapes: x [N, C_in, R/2, R/2], img [N, 3, R/2, R/2], ws [N, num_conv + 1, w_dim]
+    -> x [N, C_out, R, R], img [N, 3, R, R] or None.
+    """
+
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        w_dim: int,
+        resolution: int,
+        img_channels: int,
+        is_last: bool,
+        architecture: Architecture,
+        conv_clamp: float | None,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.architecture = architecture
+        self.num_conv = 1 if in_channels == 0 else 2
+        self.has_torgb = is_last or architecture == "skip"
+        self.register_buffer("resample_filter", fir_filter())
+        layer = {"w_dim": w_dim, "resolution": resolution}
+        if in_channels == 0:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(
+                in_channels, out_channels, up=2, conv_clamp=conv_clamp, **layer
+            )
+        self.conv1 = SynthesisLayer(out_channels, out_channels, conv_clamp=conv_clamp, **layer)
+        if self.has_torgb:
+            self.torgb = ToRGBLayer(out_channels, img_channels, w_dim=w_dim, conv_clamp=conv_clamp)
+        if in_channels != 0 and architecture == "resnet":
+            self.skip = Conv2dLayer(in_channels, out_channels, 1, bias=False, up=2)
+
+    def forward(
+        self,
+        x: Tensor | None,
+        img: Tensor | None,
+        ws: Tensor,
+        noise_mode: NoiseMode,
+        generator: NoiseSource,
+    ) -> tuple[Tensor, Tensor | None]:
+        layer = ws.unbind(dim=1)
+        if x is None:
+            x = self.const.expand(ws.shape[0], -1, -1, -1)
+            x = self.conv1(x, layer[0], noise_mode, generator)
+        elif self.architecture == "resnet":
+            y = self.skip(x, gain=math.sqrt(0.5))
+            x = self.conv0(x, layer[0], noise_mode, generator)
+            x = y + self.conv1(x, layer[1], noise_mode, generator, gain=math.sqrt(0.5))
+        else:
+            x = self.conv0(x, layer[0], noise_mode, generator)
+            x = self.conv1(x, layer[1], noise_mode, generator)
+        if img is not None:
+            img = upsample(img, self.resample_filter)
+        if self.has_torgb:
+            rgb = self.torgb(x, layer[self.num_conv])
+            img = rgb if img is None else img + rgb
+        return x, img
+
+
+class SynthesisNetwork(nn.Module):
+    """Blocks b4, b8, ... of doubling resolution.
+
+    Shapes: ws [N, num_ws, w_dim] -> image [N, img_channels, R, R], nominally -1..1. Convolutions
+    run in autocast's dtype where a region is active; the image is always summed in float32.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.w_dim = config.w_dim
+        self.block_resolutions = block_resolutions(config.img_resolution)
+        in_channels = 0
+        for resolution in self.block_resolutions:
+            out_channels = block_channels(config, resolution)
+            block = SynthesisBlock(
+                in_channels,
+                out_channels,
+                w_dim=config.w_dim,
+                resolution=resolution,
+                img_channels=config.img_channels,
+                is_last=resolution == config.img_resolution,
+                architecture=config.architecture,
+                conv_clamp=config.conv_clamp,
+            )
+            self.add_module(f"b{resolution}", block)
+            in_channels = out_channels
+        self.num_ws = 2 * len(self.block_resolutions)  # one a convolution, and the last torgb's
+
+    def forward(
+        self, ws: Tensor, noise_mode: NoiseMode = "const", generator: NoiseSource = None
+    ) -> Tensor:
+        """Draw the images.
+
+        Args:
+            ws: [N, num_ws, w_dim].
+            noise_mode: "const" uses the stored noise, "random" draws it, "none" adds none.
+            generator: source of random noise: one torch.Generator for the batch; a list of N
+                of them, or int64 [N] seeds, which make a sample independent of its batch.
+
+        Raises:
+            ValueError: an argument is not as above.
+        """
+        if ws.ndim != 3 or tuple(ws.shape[1:]) != (self.num_ws, self.w_dim):
+            raise ValueError(
+                f"synthesis: expected ws [N, {self.num_ws}, {self.w_dim}], got {tuple(ws.shape)}"
+            )
+        if noise_mode not in _NOISE_MODES:
+            raise ValueError(
+                f"synthesis: expected noise_mode of {_NOISE_MODES}, got {noise_mode!r}"
+            )
+        if isinstance(generator, Tensor):
+            seeds = generator.tolist()
+            generator = [torch.Generator().manual_seed(seed) for seed in seeds]
+        if isinstance(generator, Sequence) and len(generator) != ws.shape[0]:
+            raise ValueError(
+                f"synthesis: expected {ws.shape[0]} noise generators or seeds, got {len(generator)}"
+            )
+        x = img = None
+        start = 0
+        for resolution in self.block_resolutions:
+            block = self.get_submodule(f"b{resolution}")
+            assert isinstance(block, SynthesisBlock)
+            part = ws[:, start : start + block.num_conv + 1]
+            x, img = block(x, img, part, noise_mode, generator)
+            start += block.num_conv
+        assert img is not None
+        return img
+
+
+class Generator(nn.Module):
+    """z and labels to images; see `GeneratorConfig` for the arguments.
+
+    Shapes: z [N, z_dim], c [N, c_dim] or None -> [N, img_channels, R, R], nominally -1..1.
+
+    Raises:
+        ValueError: the config does not describe a network.
+    """
+
+    def __init__(
+        self,
+        *,
+        z_dim: int = 512,
+        c_dim: int = 0,
+        w_dim: int = 512,
+        img_resolution: int,
+        img_channels: int = 3,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        num_mapping_layers: int = 8,
+        architecture: Architecture = "skip",
+        conv_clamp: float | None = None,
+        mapping_lr_multiplier: float = 0.01,
+        w_avg_beta: float = 0.995,
+    ) -> None:
+        super().__init__()
+        self.config = GeneratorConfig(
+            z_dim=z_dim,
+            c_dim=c_dim,
+            w_dim=w_dim,
+            img_resolution=img_resolution,
+            img_channels=img_channels,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            num_mapping_layers=num_mapping_layers,
+            architecture=architecture,
+            conv_clamp=conv_clamp,
+            mapping_lr_multiplier=mapping_lr_multiplier,
+            w_avg_beta=w_avg_beta,
+        )
+        check_config("Generator", self.config)
+        if z_dim < 1 or w_dim < 1:
+            raise ValueError(f"Generator: expected z_dim, w_dim >= 1, got {z_dim}, {w_dim}")
+        self.synthesis = SynthesisNetwork(self.config)
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = MappingNetwork(
+            z_dim=z_dim,
+            c_dim=c_dim,
+            w_dim=w_dim,
+            num_ws=self.num_ws,
+            num_layers=num_mapping_layers,
+            lr_multiplier=mapping_lr_multiplier,
+            w_avg_beta=w_avg_beta,
+        )
+
+    @classmethod
+    def from_config(cls, config: GeneratorConfig) -> "Generator":
+        """Build an untrained network."""
+        return cls(**asdict(config))
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        noise_mode: NoiseMode = "const",
+        generator: NoiseSource = None,
+    ) -> Tensor:
+        """Map with truncation, then draw; arguments as in `mapping` and `synthesis`."""
+        ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
+        return self.synthesis(ws, noise_mode=noise_mode, generator=generator)
+
+    def update_w_avg(self, ws: Tensor) -> None:
+        """Move the running mean of w towards these untruncated ws; called by training only."""
+        self.mapping.update_w_avg(ws)
+
+
+def _draw_noise(like: Tensor, count: int, generator: NoiseSource) -> Tensor:
+    """Standard normal [count, 1, R, R] of the [R, R] `like`'s dtype and device."""
+    height, width = like.shape
+    if generator is None:
+        return torch.randn(count, 1, height, width, dtype=like.dtype, device=like.device)
+    if isinstance(generator, torch.Generator):
+        return _from_generator(like, (count, 1, height, width), generator)
+    assert not isinstance(generator, Tensor)
+    return torch.stack([_from_generator(like, (1, height, width), rng) for rng in generator])
+
+
+def _from_generator(like: Tensor, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=rng, dtype=like.dtype, device=rng.device).to(like.device)
