@@ -1,0 +1,257 @@
+"""The `ganvas` command: argument parsing only; every command imports what it needs when it runs."""
+
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+app = typer.Typer(
+    name="ganvas",
+    help="GAN faces on a canvas: generate, edit and restore faces.",
+    epilog="Example: ganvas run workflows/quickstart.json --output-dir output",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    0: done; 1: something failed on our side; 2: the user's input was wrong; 130: stopped by Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        app(args=[text for text in given if text != "--debug"], prog_name="ganvas")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"ganvas: {_sentence(error)}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    """What to tell the user: their own mistakes in full, anything else in one line with its kind."""
+    from .core.errors import InputError
+
+    text = str(error).strip()
+    if isinstance(error, InputError):
+        return text
+    first = text.splitlines()[0] if text else "no further details"
+    if isinstance(error, ValueError):
+        return first
+    return f"{type(error).__name__}: {first} (--debug shows where)"
+
+
+def _command(epilog: str) -> Callable[[CommandT], CommandT]:
+    """Register a command whose Ctrl-C ends with status 130 and no traceback."""
+
+    def register(function: CommandT) -> CommandT:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            from .core.errors import Interrupted
+
+            try:
+                function(*args, **kwargs)
+            except (KeyboardInterrupt, Interrupted):
+                print("ganvas: stopped", file=sys.stderr)
+                raise SystemExit(130) from None
+
+        app.command(epilog=epilog)(guarded)
+        return function
+
+    return register
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        print(f"ganvas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback when something fails.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@_command("Example: ganvas run workflows/quickstart.json --set 2.seed=7 --output-dir output")
+def run(
+    workflow: Annotated[Path, typer.Argument(help="Workflow JSON, API format or UI format.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Change a widget; may be repeated."),
+    ] = None,
+    output_dir: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("output"),
+    input_dir: Annotated[
+        Path, typer.Option(help="Folder of the images that the workflow loads by name.")
+    ] = Path("input"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_over: Annotated[
+        str | None,
+        typer.Option(metavar="GLOB", help="Run once for each image file that matches."),
+    ] = None,
+) -> None:
+    """Execute a workflow without a window; the same results as in ComfyUI."""
+    from .core.progress import WorkflowProgress
+    from .nodes.engine import run_file
+
+    with WorkflowProgress() as progress:
+        outputs = run_file(
+            workflow,
+            set_ or [],
+            output_dir,
+            device,
+            batch_over,
+            input_dir=input_dir,
+            events=progress,
+        )
+    for path in outputs.files:
+        print(path)
+
+
+@_command(
+    "Example: ganvas train stylegan2-faces-64 --data faces:count=20000,size=64,seed=0 "
+    "--outdir runs/faces total_kimg=100 batch=16"
+)
+def train(
+    preset: Annotated[str | None, typer.Argument(help="Preset name; --list shows them.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder, zip archive, or faces:count=N,size=S,seed=K.")
+    ] = None,
+    outdir: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    resume: Annotated[
+        str, typer.Option(help="auto (continue what is in --outdir), never, or a snapshot's path.")
+    ] = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Two steps on synthetic images; nothing is kept.")
+    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Print the presets and stop.")] = False,
+) -> None:
+    """Train a model from a preset; under torchrun on several GPUs or machines."""
+    from .core.errors import InputError
+    from .training import PRESETS
+
+    if list_:
+        width = max(len(name) for name in PRESETS)
+        for name, row in PRESETS.items():
+            print(f"{name:<{width}}  {row.summary}")
+        return
+    if preset is None:
+        raise InputError("train: expected a preset name (ganvas train --list shows them), got none")
+    from .training import train as run_training
+
+    result = run_training(
+        preset,
+        data,
+        outdir,
+        settings or [],
+        resume=None if resume == "never" else resume,
+        dry_run=dry_run,
+    )
+    if result.outcome == "interrupted":
+        raise KeyboardInterrupt
+    if result.model is not None and os.environ.get("RANK", "0") == "0":
+        print(result.model)
+
+
+@_command("Example: ganvas sample faces-stylegan2-64 --seeds 0-15 --psi 0.7 --out output --sheet")
+def sample(
+    model: Annotated[str, typer.Argument(help="Model file, or the name of a model at hand.")],
+    seeds: Annotated[str, typer.Option(help="Seeds such as 0-15,40.")] = "0-15",
+    out: Annotated[Path, typer.Option(help="Folder for the images.")] = Path("output"),
+    psi: Annotated[float, typer.Option(help="Truncation: 1 is none, 0 the average face.")] = 0.7,
+    class_index: Annotated[
+        int, typer.Option("--class", help="Class of a conditional model, from 0.")
+    ] = -1,
+    noise: Annotated[str, typer.Option(help="Noise mode: const, random or none.")] = "const",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Also write all images on one sheet.")
+    ] = False,
+) -> None:
+    """Write one PNG per seed; seed K gives the image that the published tools give."""
+    from tqdm import tqdm
+
+    from .core.checkpoints import load, resolve_model
+    from .core.devices import choose_device
+    from .core.sampling import parse_seeds, write_samples
+
+    numbers = parse_seeds(seeds)
+    loaded = load(resolve_model(model), device=choose_device(device))
+    paths = write_samples(
+        loaded, numbers, out, psi=psi, class_index=class_index, noise_mode=noise, sheet=sheet
+    )
+    written = list(tqdm(paths, total=len(numbers) + sheet, unit="image", disable=None))
+    print(written[-1] if sheet else out)
+
+
+@_command("Example: ganvas inspect faces-stylegan2-64 --json")
+def inspect(
+    file: Annotated[str, typer.Argument(help="Model file, or the name of a model at hand.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is in a model file, without running anything in it."""
+    from .core.checkpoints import inspect as describe
+    from .core.checkpoints import resolve_model
+
+    report = describe(resolve_model(file))
+    print(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
+
+
+@_command("Example: ganvas faces --count 1000 --size 64 --seed 0 --out faces.zip")
+def faces(
+    out: Annotated[Path, typer.Option(help="Zip archive to write.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of faces.")] = 1000,
+    size: Annotated[int, typer.Option(min=8, max=1024, help="Width and height in pixels.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first face.")] = 0,
+    degrade: Annotated[
+        bool, typer.Option("--degrade", help="Damage the faces, with exactly known parameters.")
+    ] = False,
+) -> None:
+    """Render the procedural face data set, with exact labels, as a training archive."""
+    from tqdm import tqdm
+
+    from .core.data import write_faces_zip
+    from .core.restoration.degrade import DEFAULT
+
+    with tqdm(total=count, unit="face", disable=None) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        write_faces_zip(
+            out, count, size, seed, degradation=DEFAULT if degrade else None, progress=advance
+        )
+    print(out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Images from seeds: what `ganvas sample` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .images import contact_sheet, save_png
+from .latents import MAX_SEED, NOISE_MODES, class_labels, seeded_z
+
+if TYPE_CHECKING:
+    from .checkpoints import Model
+    from .models.stylegan2 import Generator
+
+MAX_IMAGES = 1_000_000
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read a seed list such as "0-15", "3,7,12" or "0-3,100".
+
+    Raises:
+        InputError: not such a list, a seed outside 0..2**32-1, or more than a million seeds.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not _is_number(first) or (dash and not _is_number(last)):
+            raise InputError(f"seeds: expected numbers and ranges such as 0-15,40, got {text!r}")
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low or high > MAX_SEED:
+            raise InputError(f"seeds: {part.strip()} must ascend within 0..{MAX_SEED}")
+        if len(seeds) + high - low + 1 > MAX_IMAGES:
+            raise InputError(f"seeds: {text!r} names more than {MAX_IMAGES} seeds")
+        seeds.extend(range(low, high + 1))
+    return seeds
+
+
+def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
+    """The z [N, z_dim] of the seeds: seed k is `RandomState(k).randn(1, z_dim)`, as published.
+
+    Raises:
+        InputError: no seeds, or one outside 0..2**32-1.
+    """
+    if not seeds:
+        raise InputError("seeds: at least one is needed")
+    return torch.cat([seeded_z(seed, 1, z_dim) for seed in seeds])
+
+
+@torch.no_grad()
+def sample_images(
+    generator: Generator,
+    seeds: Sequence[int],
+    *,
+    psi: float = 1.0,
+    class_index: int = -1,
+    noise_mode: str = "const",
+    chunk: int = 8,
+) -> Iterator[Tensor]:
+    """Yield the image [C, H, W] in 0..1 of each seed, float32 on the CPU, `chunk` made at a time.
+
+    A seed's image does not depend on the other seeds: random noise is drawn from the seed as well.
+
+    Raises:
+        InputError: seeds, class or noise mode do not fit.
+    """
+    if noise_mode not in NOISE_MODES:
+        raise InputError(f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}")
+    device = next(generator.parameters()).device
+    for start in range(0, len(seeds), chunk):
+        part = seeds[start : start + chunk]
+        z = latents_from_seeds(part, generator.config.z_dim).to(device)
+        c = class_labels(generator, class_index, len(part))
+        ws = generator.mapping(z, None if c is None else c.to(device), truncation_psi=psi)
+        rngs = None
+        if noise_mode == "random":
+            rngs = [torch.Generator().manual_seed(seed) for seed in part]
+        images = generator.synthesis(ws, noise_mode=noise_mode, generator=rngs)
+        yield from images.float().cpu().add(1).div(2).clamp(0, 1)
+
+
+def write_samples(
+    model: Model,
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    psi: float = 1.0,
+    class_index: int = -1,
+    noise_mode: str = "const",
+    sheet: bool = False,
+) -> Iterator[Path]:
+    """Write `seed0000.png` ... into `folder` and yield each path; `sheet.png` comes last.
+
+    Each PNG carries seed, psi and the model's hash as text chunks.
+
+    Raises:
+        InputError: the model has no generator, or as `sample_images`.
+    """
+    if model.generator is None:
+        raise InputError(f"{model.path}: a {model.arch} cannot sample; a generator is needed")
+    generator: Generator = model.generator  # pyright: ignore[reportAssignmentType]
+    kept: list[Tensor] = []
+    images = sample_images(
+        generator, seeds, psi=psi, class_index=class_index, noise_mode=noise_mode
+    )
+    for seed, image in zip(seeds, images, strict=True):
+        target = folder / f"seed{seed:04d}.png"
+        text = {"ganvas.seed": str(seed), "ganvas.psi": f"{psi:g}", "ganvas.model": model.sha256}
+        save_png(target, image.permute(1, 2, 0), text)
+        if sheet:
+            kept.append(image)
+        yield target
+    if sheet:
+        target = folder / "sheet.png"
+        save_png(target, contact_sheet(torch.stack(kept)).permute(1, 2, 0))
+        yield target
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10
