@@ -1,0 +1,5 @@
+"""How a run ends early through no fault of the user's input."""
+
+
+class TrainingError(RuntimeError):
+    """A run had to stop; the message says why and what is left. The command line exits with 1."""

@@ -1,0 +1,114 @@
+"""Real images for the loop: the part of a step's batch that belongs to this rank, read ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..core.data import batch_indices, mirror_flags
+from ..core.errors import InputError
+from .config import STDDEV_GROUP, RunConfig
+from .streams import Stream, normal, parts
+
+
+class Images(Protocol):
+    """What the loop needs of a data set."""
+
+    content_hash: str
+    resolution: int
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] under these numbers."""
+        ...
+
+
+class SyntheticImages:
+    """Smooth random colour fields, for `--dry-run`."""
+
+    content_hash = "synthetic"
+
+    def __init__(self, resolution: int, count: int = 64) -> None:
+        self.resolution = resolution
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def images(self, indices: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W], a function of each index alone."""
+        coarse = normal(0, Stream.SYNTHETIC, indices.numpy(), (3, 4, 4)).mul(60).add(128)
+        size = (self.resolution, self.resolution)
+        smooth = torch.nn.functional.interpolate(coarse, size, mode="bilinear")
+        return smooth.clamp(0, 255).to(torch.uint8)
+
+
+class Feed:
+    """Batches of real images by step.
+
+    Args:
+        dataset: the images.
+        config: batch, seed, mirror, grad_accum and workers.
+        rank: this process.
+        world: number of processes.
+        held_out: images at the end of the data set that are never given out.
+
+    The result does not depend on `workers`: threads only decode ahead what is a function of the step.
+    """
+
+    def __init__(
+        self, dataset: Images, config: RunConfig, rank: int, world: int, held_out: int = 0
+    ) -> None:
+        self.dataset = dataset
+        self.count = len(dataset) - held_out
+        self._config = config
+        group = min(STDDEV_GROUP, config.batch)
+        count = world * config.grad_accum
+        mine = parts(config.batch, group, count)[rank * config.grad_accum :][: config.grad_accum]
+        self.places = mine
+        self._pool = ThreadPoolExecutor(config.workers) if config.workers else None
+        self._ahead: deque[tuple[int, Future[list[Tensor]]]] = deque()
+        if self.count < 1:
+            raise InputError(
+                f"train: the data set has {len(dataset)} images, more than {held_out} are needed"
+            )
+        dataset.images(torch.zeros(1, dtype=torch.int64))  # the cache exists before threads share it
+
+    def batch(self, step: int) -> list[Tensor]:
+        """The step's images of this rank, one uint8 [n, 3, H, W] for each accumulation part."""
+        if self._pool is None:
+            return self._read(step)
+        if self._ahead and self._ahead[0][0] != step:
+            self._ahead.clear()
+        start = self._ahead[-1][0] + 1 if self._ahead else step
+        for ahead in range(start, step + 2 * self._config.workers):
+            self._ahead.append((ahead, self._pool.submit(self._read, ahead)))
+        return self._ahead.popleft()[1].result()
+
+    def close(self) -> None:
+        """Stop the reading threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _read(self, step: int) -> list[Tensor]:
+        config = self._config
+        indices = batch_indices(config.seed, step, config.batch, self.count)
+        flags = mirror_flags(config.seed, step, config.batch) & config.mirror
+        out = []
+        for places in self.places:
+            here = torch.from_numpy(places)
+            images = self.dataset.images(indices[here])
+            out.append(torch.where(flags[here, None, None, None], images.flip(3), images))
+        return out
+
+
+def to_float(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:
+    """uint8 0..255 [N, 3, H, W] -> float32 -1..1 on the device."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    moved = images.to(device, non_blocking=True)
+    return moved.to(torch.float32).mul_(2 / 255).sub_(1).contiguous(memory_format=layout)

@@ -1,0 +1,145 @@
+"""What a run tells: averages of its losses, one line per tick, `log.jsonl`, sample grids."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.files import atomic_path, atomic_write
+from ..core.images import contact_sheet, save_png
+from .distributed import Ranks
+
+LOG = "log.jsonl"
+_ORDER = ("loss_d", "loss_g", "r1", "path_length", "logits_real", "logits_fake", "augment_p")
+
+
+class Meter:
+    """Sums of scalars that stay on the device until somebody looks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, name: str, value: Tensor | float) -> None:
+        """Add one scalar (a tensor is averaged over its elements) to the mean of `name`."""
+        if isinstance(value, Tensor):
+            scalar = value.detach().to(torch.float64).mean()
+        else:
+            scalar = torch.tensor(value, dtype=torch.float64, device=self._device)
+        self._sums[name] = self._sums[name] + scalar if name in self._sums else scalar
+        self._counts[name] = self._counts.get(name, 0) + 1
+
+    def drain(self, ranks: Ranks) -> dict[str, float]:
+        """Means since the last call, over all ranks; every rank adds the same names."""
+        names = sorted(self._sums)
+        if not names:
+            return {}
+        means = torch.stack([self._sums[name] / self._counts[name] for name in names])
+        ranks.sum_(means).div_(ranks.world)
+        self._sums.clear()
+        self._counts.clear()
+        return dict(zip(names, means.tolist(), strict=True))
+
+
+class Reporter:
+    """Progress lines and `log.jsonl` of the process that writes files.
+
+    Args:
+        folder: the run's folder; None for ranks that stay silent.
+        total_images: length of the run.
+        say: where progress lines go; None: standard error.
+    """
+
+    def __init__(
+        self, folder: Path | None, total_images: int, say: Callable[[str], None] | None = None
+    ) -> None:
+        self._folder = folder
+        self._total = total_images
+        self._say = say
+        self._last = time.perf_counter()
+        self._images: int | None = None
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        if self._folder is None:
+            return
+        if self._say is not None:
+            self._say(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def start(self, images: int) -> None:
+        """Start the clock at `images`, and forget log lines of steps that will be taken again."""
+        self._last, self._images = time.perf_counter(), images
+        if self._folder is None:
+            return
+        path = self._folder / LOG
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        kept = [line for line in lines if _images_of(line) <= images]
+        if len(kept) != len(lines):
+            atomic_write(path, "".join(line + "\n" for line in kept))
+
+    def tick(self, images: int, means: dict[str, float]) -> None:
+        """Log the averages since the last tick."""
+        now = time.perf_counter()
+        shown = max(1, images - (self._images or 0))
+        seconds = (now - self._last) / shown * 1000
+        self._last, self._images = now, images
+        memory = _memory_gib()
+        self.log("tick", images, {**means, "s_per_kimg": round(seconds, 3), "memory_gib": memory})
+        left = (self._total - images) / 1000 * seconds
+        values = [f"{name} {means[name]:.4g}" for name in _ORDER if name in means]
+        self.say(
+            f"kimg {images / 1000:8.2f} of {self._total / 1000:g}  {seconds:6.2f} s/kimg  "
+            f"{_duration(left)} left  {memory:.2f} GiB  {'  '.join(values)}"
+        )
+
+    def log(self, event: str, images: int, values: dict[str, Any]) -> None:
+        """Append one line to `log.jsonl`."""
+        if self._folder is None:
+            return
+        record = {"event": event, "images": images, "kimg": images / 1000, **values}
+        with open(self._folder / LOG, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def grid(self, name: str, images: Tensor, columns: int) -> None:
+        """Write images [N, 3, H, W] in -1..1 as one PNG."""
+        if self._folder is None:
+            return
+        sheet = contact_sheet(images.float().cpu().add(1).div(2).clamp(0, 1), columns)
+        with atomic_path(self._folder / name) as temporary:
+            save_png(temporary, sheet.permute(1, 2, 0), None)
+
+
+def _images_of(line: str) -> float:
+    """Images of a log line; a damaged line (the process died while writing it) counts as infinite."""
+    try:
+        return float(json.loads(line)["images"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _memory_gib() -> float:
+    """Peak memory: the GPU's where there is one, else the process's."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 3)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

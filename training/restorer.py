@@ -1,0 +1,218 @@
+"""Restoration under training: a U-Net against a patch discriminator on faces damaged on the fly."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..core.errors import InputError
+from ..core.metrics import psnr
+from ..core.models.patchgan import PatchDiscriminator
+from ..core.models.unet import RestorationUNet
+from ..core.restoration import PRESETS, Degradation, bicubic, degrade, median, sample_degradations
+from . import losses, optim
+from .config import RestorerConfig
+from .distributed import Ranks
+from .ema import ema_beta, update_ema
+from .feed import Feed, to_float
+from .report import Meter
+from .snapshot import ModelFile
+from .streams import Stream, numbers, seeds, uniforms
+
+_BETAS = (0.5, 0.99)
+_GRID_COUNT = 16
+_CHUNK = 16
+
+
+class RestorerSystem:
+    """U-Net, patch discriminator and averaged U-Net with their optimizers.
+
+    The loss is L1 plus, from `gan_start_kimg` on, a small non-saturating adversarial term with R1 on
+    the discriminator. Source: Isola et al. 2017, "Image-to-image translation with conditional
+    adversarial networks", for U-Net, L1 and patches.
+    """
+
+    def __init__(self, config: RestorerConfig, feed: Feed, ranks: Ranks) -> None:
+        self.config = config
+        self.ranks = ranks
+        self.meter = Meter(ranks.device)
+        self._feed = feed
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = RestorationUNet(
+                img_channels=3,
+                base_channels=config.base_channels,
+                channel_max=config.channel_max,
+                num_levels=config.num_levels,
+            )
+            discriminator = PatchDiscriminator(img_channels=3, base_channels=config.d_channels)
+        self.g = network.to(ranks.device, memory_format=layout).train()
+        self.d = discriminator.to(ranks.device, memory_format=layout).train()
+        self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
+        d_lr, d_betas = config.lr_d or config.lr, _BETAS
+        if config.r1_gamma > 0:
+            d_lr, d_betas = losses.lazy_adam(d_lr, d_betas, config.r1_interval)
+        self._opt_g = optim.adam(self.g, config.lr, _BETAS)
+        self._opt_d = optim.adam(self.d, d_lr, d_betas)
+        self._heldout = _Heldout(config, feed)
+
+    def step(self, step: int) -> None:
+        """Discriminator where it is due, U-Net, weight average."""
+        config = self.config
+        sample = numbers(step, config.batch)
+        device = self.ranks.device
+        cleans, damaged = [], []
+        for images, places in zip(self._feed.batch(step), self._feed.places, strict=True):
+            cleans.append(to_float(images, device, config.channels_last))
+            damaged.append(self._damage(images, sample[places]))
+        adversarial = config.gan_weight > 0 and step * config.batch >= config.gan_start_kimg * 1000
+        outputs = []
+        if adversarial or len(cleans) == 1:
+            with torch.set_grad_enabled(len(cleans) == 1):
+                outputs = [self._restore(bad) for bad in damaged]
+        if adversarial:
+            self._train_discriminator(step, cleans, outputs)
+
+        self.d.requires_grad_(False)
+        for clean, bad in zip(cleans, damaged, strict=True):
+            output = outputs[0] if len(cleans) == 1 else self._restore(bad)
+            loss_l1 = functional.l1_loss(output, clean)
+            loss = loss_l1 * config.l1_weight
+            self.meter.add("l1", loss_l1)
+            if adversarial:
+                loss_gan = losses.generator_loss(self._logits(output))
+                loss = loss + config.gan_weight * loss_gan
+                self.meter.add("loss_g", loss_gan)
+            (loss / len(cleans)).backward()
+        optim.step(self._opt_g, self.g, self.ranks)
+        seen = step * config.batch
+        beta = ema_beta(config.batch, config.ema_kimg, seen, config.ema_rampup)
+        update_ema(self.ema, self.g, beta)
+
+    def _train_discriminator(self, step: int, cleans: list[Tensor], outputs: list[Tensor]) -> None:
+        """One Adam step of D on clean and restored patches; R1 in a step of its own when due."""
+        config = self.config
+        self.d.requires_grad_(True)
+        for clean, output in zip(cleans, outputs, strict=True):
+            logits = self._logits(torch.cat([clean, output.detach()]))
+            real_logits, fake_logits = logits.chunk(2)
+            loss = losses.discriminator_loss(real_logits, fake_logits)
+            (loss / len(cleans)).backward()
+            self.meter.add("loss_d", loss)
+            self.meter.add("logits_real", real_logits)
+            self.meter.add("logits_fake", fake_logits)
+        optim.step(self._opt_d, self.d, self.ranks)
+        if config.r1_gamma > 0 and step % config.r1_interval == 0:
+            for clean in cleans:
+                real = clean.detach().requires_grad_(True)
+                logits = self._logits(real).mean(dim=[1, 2, 3])
+                penalty = losses.r1_penalty(logits, real)
+                (penalty * config.r1_gamma * config.r1_interval / len(cleans)).backward()
+                self.meter.add("r1", penalty)
+            optim.step(self._opt_d, self.d, self.ranks)
+
+    def _damage(self, images: Tensor, sample: np.ndarray) -> Tensor:
+        """uint8 [n, 3, H, W] -> damaged float32 -1..1 on the device; a share stays clean."""
+        config = self.config
+        own = seeds(config.seed, Stream.DEGRADE, sample)
+        drawn = sample_degradations(own, PRESETS[config.strength], config.spread)
+        coins = uniforms(config.seed, Stream.CLEAN, sample, 1)[:, 0]
+        chosen = [
+            Degradation() if coin < config.clean_share else one
+            for coin, one in zip(coins.tolist(), drawn, strict=True)
+        ]
+        bad = degrade(images.to(torch.float32).div_(255), chosen, own)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        moved = bad.mul_(2).sub_(1).to(self.ranks.device, non_blocking=True)
+        return moved.contiguous(memory_format=layout)
+
+    def _restore(self, bad: Tensor) -> Tensor:
+        with self._autocast():
+            return self.g(bad).float()
+
+    def _logits(self, images: Tensor) -> Tensor:
+        with self._autocast():
+            return self.d(images).float()
+
+    def _autocast(self) -> torch.autocast:
+        on = self.config.amp == "bf16"
+        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=on)
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that continue the run, by name."""
+        tensors = {f"G.{name}": tensor for name, tensor in self.g.state_dict().items()}
+        tensors |= {f"D.{name}": tensor for name, tensor in self.d.state_dict().items()}
+        tensors |= {f"EMA.{name}": tensor for name, tensor in self.ema.state_dict().items()}
+        tensors |= optim.state_tensors(self._opt_g, self.g, "opt_g")
+        tensors |= optim.state_tensors(self._opt_d, self.d, "opt_d")
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from `state`'s tensors.
+
+        Raises:
+            InputError: they belong to other networks.
+        """
+        try:
+            for prefix, module in (("G", self.g), ("D", self.d), ("EMA", self.ema)):
+                own = {n: tensors[f"{prefix}.{n}"] for n in module.state_dict()}
+                module.load_state_dict(own)
+            optim.load_state_tensors(self._opt_g, self.g, "opt_g", tensors)
+            optim.load_state_tensors(self._opt_d, self.d, "opt_d", tensors)
+        except (KeyError, RuntimeError) as error:
+            raise InputError(
+                f"train: the state belongs to other networks ({str(error).splitlines()[0][:200]})"
+            ) from error
+
+    def model(self, training: dict[str, Any]) -> ModelFile:
+        """The averaged U-Net."""
+        return ModelFile("restore-unet", asdict(self.ema.config), self.ema.state_dict(), training)
+
+    def grid(self) -> tuple[Tensor, int]:
+        """Held-out faces: rows of damaged, restored and clean ones."""
+        count = min(_GRID_COUNT, len(self._heldout.clean))
+        bad, clean = self._heldout.bad[:count], self._heldout.clean[:count]
+        rows = torch.cat([bad, self._restored()[:count], clean])
+        return rows.mul(2).sub(1), count
+
+    def evaluate(self) -> dict[str, float]:
+        """Mean PSNR on held-out faces, beside what one gets without a network."""
+        return {
+            "psnr": _mean_psnr(self._restored(), self._heldout.clean),
+            **self._heldout.baselines,
+        }
+
+    @torch.no_grad()
+    def _restored(self) -> Tensor:
+        """The held-out faces restored by the averaged U-Net, 0..1 on the CPU."""
+        inputs = self._heldout.bad.mul(2).sub(1).to(self.ranks.device)
+        done = torch.cat([self.ema(part).float() for part in inputs.split(_CHUNK)])
+        return done.add(1).div(2).clamp(0, 1).cpu()
+
+
+class _Heldout:
+    """Faces that training never sees, damaged once: clean and bad [n, 3, H, W] in 0..1."""
+
+    def __init__(self, config: RestorerConfig, feed: Feed) -> None:
+        indices = torch.arange(feed.count, len(feed.dataset))
+        self.clean = feed.dataset.images(indices).to(torch.float32).div_(255)
+        own = seeds(config.seed, Stream.HELDOUT, indices.numpy())
+        damage = sample_degradations(own, PRESETS[config.strength])
+        self.bad = degrade(self.clean, damage, own)
+        self.baselines = {
+            "psnr_degraded": _mean_psnr(self.bad, self.clean),
+            "psnr_median": _mean_psnr(median(self.bad), self.clean),
+            "psnr_bicubic": _mean_psnr(bicubic(self.bad), self.clean),
+        }
+
+
+def _mean_psnr(a: Tensor, b: Tensor) -> float:
+    """Mean over images; equal images count as 100 dB."""
+    return float(psnr(a, b).clamp(max=100).mean())

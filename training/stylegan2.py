@@ -1,0 +1,299 @@
+"""StyleGAN2 under training: its phases, lazy regularisation, augmentation and weight average."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import InputError
+from ..core.metrics import sliced_wasserstein
+from ..core.models.stylegan2 import Generator
+from ..core.models.stylegan2_discriminator import Discriminator
+from . import losses, optim
+from .augment import Augmenter, make_augmenter
+from .config import STDDEV_GROUP, StyleGAN2Config
+from .distributed import Ranks
+from .ema import ema_beta, update_ema
+from .feed import Feed, to_float
+from .report import Meter
+from .snapshot import ModelFile
+from .streams import Stream, normal, numbers, seeds, uniforms
+
+_BETAS = (0.0, 0.99)
+_GRID_COLUMNS = 8
+_GRID_COUNT = 64
+_CHUNK = 32
+
+
+class StyleGAN2System:
+    """Generator, discriminator and averaged generator with their optimizers.
+
+    One step trains the discriminator on fakes of fresh latents and then the generator on the same
+    latents, whose images need not be computed twice. The regularisers follow in steps of their own.
+
+    Source: Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", and "Training
+    generative adversarial networks with limited data".
+    """
+
+    def __init__(self, config: StyleGAN2Config, feed: Feed, ranks: Ranks) -> None:
+        self.config = config
+        self.ranks = ranks
+        self.meter = Meter(ranks.device)
+        self._feed = feed
+        self._group = min(STDDEV_GROUP, config.batch)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            generator = Generator(
+                z_dim=config.z_dim,
+                c_dim=0,
+                w_dim=config.w_dim,
+                img_resolution=config.resolution,
+                img_channels=3,
+                channel_base=config.channel_base,
+                channel_max=config.channel_max,
+                num_mapping_layers=config.mapping_layers,
+                architecture="skip",
+                conv_clamp=config.conv_clamp,
+            )
+            discriminator = Discriminator(
+                c_dim=0,
+                img_resolution=config.resolution,
+                img_channels=3,
+                channel_base=config.channel_base,
+                channel_max=config.channel_max,
+                architecture="resnet",
+                conv_clamp=config.conv_clamp,
+            )
+        self.g = generator.to(ranks.device, memory_format=layout).train()
+        self.d = discriminator.to(ranks.device, memory_format=layout).train()
+        self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
+
+        g_lr, g_betas, d_lr, d_betas = config.lr, _BETAS, config.lr_d or config.lr, _BETAS
+        if config.pl_weight > 0:
+            g_lr, g_betas = losses.lazy_adam(g_lr, g_betas, config.pl_interval)
+        if config.r1_gamma > 0:
+            d_lr, d_betas = losses.lazy_adam(d_lr, d_betas, config.r1_interval)
+        self._opt_g = optim.adam(self.g, g_lr, g_betas)
+        self._opt_d = optim.adam(self.d, d_lr, d_betas)
+        self.augmenter: Augmenter | None = make_augmenter(config, ranks)
+        self._pl_mean = torch.zeros((), device=ranks.device)
+
+    def step(self, step: int) -> None:
+        """Discriminator, R1, generator, path length, averages."""
+        config = self.config
+        sample = numbers(step, config.batch)
+        reals = [
+            to_float(images, self.ranks.device, config.channels_last)
+            for images in self._feed.batch(step)
+        ]
+        samples = [sample[places] for places in self._feed.places]
+
+        fakes = self._train_discriminator(reals, samples)
+        if config.r1_gamma > 0 and step % config.r1_interval == 0:
+            self._regularise_discriminator(reals, samples)
+        w_mean = self._train_generator(fakes, samples)
+        if config.pl_weight > 0 and step % config.pl_interval == 0:
+            self._regularise_generator(samples)
+
+        with torch.no_grad():
+            self.ranks.mean_([w_mean])
+            self.g.mapping.w_avg.lerp_(w_mean, 1 - config.w_avg_beta)
+            seen = step * config.batch
+            beta = ema_beta(config.batch, config.ema_kimg, seen, config.ema_rampup)
+            update_ema(self.ema, self.g, beta)
+        if self.augmenter is not None:
+            self.augmenter.after_step(step, self.meter)
+
+    def _train_discriminator(
+        self, reals: list[Tensor], samples: list[np.ndarray]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """One Adam step of D; gives (fakes, mean w) with their graph where the batch is in one part."""
+        self.d.requires_grad_(True)
+        keep = len(reals) == 1
+        kept = []
+        for real, sample in zip(reals, samples, strict=True):
+            with torch.set_grad_enabled(keep):
+                fake, w_mean = self._fakes(sample)
+            if keep:
+                kept.append((fake, w_mean))
+            real_in = self._augment(real, sample, Stream.AUGMENT_REAL)
+            fake_in = self._augment(fake.detach(), sample, Stream.AUGMENT_FAKE)
+            # Columns of the stddev groups side by side: one pass, each group real or fake only.
+            both = torch.cat([self._columns(real_in), self._columns(fake_in)], dim=1).flatten(0, 1)
+            logits = self._columns(self._logits(both))
+            real_logits, fake_logits = logits.chunk(2, dim=1)
+            loss = losses.discriminator_loss(real_logits, fake_logits)
+            (loss / len(reals)).backward()
+            self.meter.add("loss_d", loss)
+            self.meter.add("logits_real", real_logits)
+            self.meter.add("logits_fake", fake_logits)
+            if self.augmenter is not None:
+                self.augmenter.observe(real_logits)
+        optim.step(self._opt_d, self.d, self.ranks)
+        return kept
+
+    def _regularise_discriminator(self, reals: list[Tensor], samples: list[np.ndarray]) -> None:
+        """R1 in a step of its own, weighted by its interval."""
+        config = self.config
+        for real, sample in zip(reals, samples, strict=True):
+            some = self._shrink(len(real), config.r1_batch_shrink)
+            real_in = self._augment(real[some], sample[some], Stream.AUGMENT_REAL)
+            real_in = real_in.detach().requires_grad_(True)
+            penalty = losses.r1_penalty(self._logits(real_in), real_in)
+            weight = config.r1_gamma * config.r1_interval / len(reals)
+            (penalty * weight).backward()
+            self.meter.add("r1", penalty)
+        optim.step(self._opt_d, self.d, self.ranks)
+
+    def _train_generator(
+        self, fakes: list[tuple[Tensor, Tensor]], samples: list[np.ndarray]
+    ) -> Tensor:
+        """One Adam step of G; gives the mean of w over this rank's samples."""
+        self.d.requires_grad_(False)
+        w_means = []
+        for part, sample in enumerate(samples):
+            fake, w_mean = fakes[part] if fakes else self._fakes(sample)
+            logits = self._logits(self._augment(fake, sample, Stream.AUGMENT_FAKE))
+            loss = losses.generator_loss(logits)
+            (loss / len(samples)).backward()
+            self.meter.add("loss_g", loss)
+            w_means.append(w_mean)
+        optim.step(self._opt_g, self.g, self.ranks)
+        return torch.stack(w_means).mean(dim=0)
+
+    def _regularise_generator(self, samples: list[np.ndarray]) -> None:
+        """Path length in a step of its own, weighted by its interval, in full precision."""
+        config = self.config
+        means = []
+        for sample in samples:
+            some = sample[self._shrink(len(sample), config.pl_batch_shrink)]
+            ws = self._styles(some, Stream.PATH_Z)[0]
+            images = self.g.synthesis(ws, **self._noise(some, Stream.PATH_NOISE)).float()
+            noise = normal(config.seed, Stream.PATH_IMAGE, some, tuple(images.shape[1:]))
+            lengths = losses.path_lengths(images, ws, noise.to(images.device))
+            penalty = losses.path_length_penalty(lengths, self._pl_mean)
+            (penalty * config.pl_weight * config.pl_interval / len(samples)).backward()
+            means.append(lengths.detach().mean())
+            self.meter.add("path_length", lengths)
+        optim.step(self._opt_g, self.g, self.ranks)
+        mean = torch.stack(means).mean()
+        self.ranks.mean_([mean])
+        # The target lags one step, so that it does not depend on how the batch is split.
+        self._pl_mean.lerp_(mean, config.pl_decay)
+
+    def _fakes(self, sample: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Images [n, 3, H, W] of these samples, and their mean w [w_dim]."""
+        ws, w_mean = self._styles(sample, Stream.Z)
+        with self._autocast():
+            images = self.g.synthesis(ws, **self._noise(sample, Stream.NOISE))
+        return images.float(), w_mean
+
+    def _styles(self, sample: np.ndarray, stream: Stream) -> tuple[Tensor, Tensor]:
+        """W latents [n, num_ws, w_dim] with style mixing, and the detached mean w before it."""
+        config = self.config
+        z = normal(config.seed, stream, sample, (config.z_dim,)).to(self.ranks.device)
+        ws = self.g.mapping(z, None)
+        w_mean = ws[:, 0].detach().mean(dim=0)
+        if config.style_mixing > 0 and ws.shape[1] > 1:
+            second = Stream.Z_MIX if stream == Stream.Z else Stream.PATH_Z_MIX
+            mix = normal(config.seed, second, sample, (config.z_dim,))
+            coins = uniforms(config.seed, Stream.MIX_COIN, sample, 2)
+            cutoff = 1 + (coins[:, 1] * (ws.shape[1] - 1)).long()
+            cutoff = torch.where(coins[:, 0] < config.style_mixing, cutoff, ws.shape[1])
+            later = torch.arange(ws.shape[1]) >= cutoff[:, None]
+            ws = torch.where(
+                later[:, :, None].to(ws.device), self.g.mapping(mix.to(ws.device), None), ws
+            )
+        return ws, w_mean
+
+    def _noise(self, sample: np.ndarray, stream: Stream) -> dict[str, Any]:
+        """Arguments of synthesis for noise that is a function of each sample."""
+        own = torch.tensor(seeds(self.config.seed, stream, sample))
+        return {"noise_mode": "random", "generator": own}
+
+    def _logits(self, images: Tensor) -> Tensor:
+        with self._autocast():
+            return self.d(images, None).float()
+
+    def _augment(self, images: Tensor, sample: np.ndarray, stream: Stream) -> Tensor:
+        if self.augmenter is None:
+            return images
+        return self.augmenter(images, sample, stream)
+
+    def _autocast(self) -> torch.autocast:
+        on = self.config.amp == "bf16"
+        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=on)
+
+    def _columns(self, x: Tensor) -> Tensor:
+        """[n, ...] -> [group, n / group, ...], one column for each minibatch-stddev group."""
+        return x.unflatten(0, (self._group, -1))
+
+    def _shrink(self, count: int, factor: int) -> np.ndarray:
+        """Places of every `factor`-th stddev group among `count` samples."""
+        return np.arange(count).reshape(self._group, -1)[:, ::factor].reshape(-1)
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that continue the run, by name."""
+        tensors = {f"G.{name}": tensor for name, tensor in self.g.state_dict().items()}
+        tensors |= {f"D.{name}": tensor for name, tensor in self.d.state_dict().items()}
+        tensors |= {f"EMA.{name}": tensor for name, tensor in self.ema.state_dict().items()}
+        tensors |= optim.state_tensors(self._opt_g, self.g, "opt_g")
+        tensors |= optim.state_tensors(self._opt_d, self.d, "opt_d")
+        tensors["pl_mean"] = self._pl_mean
+        if self.augmenter is not None:
+            tensors |= self.augmenter.state()
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from `state`'s tensors.
+
+        Raises:
+            InputError: they belong to other networks.
+        """
+        try:
+            for prefix, module in (("G", self.g), ("D", self.d), ("EMA", self.ema)):
+                own = {n: tensors[f"{prefix}.{n}"] for n in module.state_dict()}
+                module.load_state_dict(own)
+            optim.load_state_tensors(self._opt_g, self.g, "opt_g", tensors)
+            optim.load_state_tensors(self._opt_d, self.d, "opt_d", tensors)
+            self._pl_mean.copy_(tensors["pl_mean"])
+            if self.augmenter is not None:
+                self.augmenter.load_state(tensors)
+        except (KeyError, RuntimeError) as error:
+            raise InputError(
+                f"train: the state belongs to other networks ({str(error).splitlines()[0][:200]})"
+            ) from error
+
+    def model(self, training: dict[str, Any]) -> ModelFile:
+        """The averaged generator."""
+        config = asdict(self.ema.config)
+        return ModelFile("stylegan2-generator", config, self.ema.state_dict(), training)
+
+    def grid(self) -> tuple[Tensor, int]:
+        """Fixed-seed samples of the averaged generator at truncation psi 1."""
+        return self._sample(np.arange(_GRID_COUNT), Stream.GRID), _GRID_COLUMNS
+
+    def evaluate(self) -> dict[str, float]:
+        """Sliced Wasserstein distance of averaged samples to real images, where asked for."""
+        count = min(self.config.swd_images, len(self._feed.dataset))
+        if count == 0:
+            return {}
+        fakes = self._sample(np.arange(count), Stream.EVALUATE).cpu()
+        chosen = torch.linspace(0, len(self._feed.dataset) - 1, count).long()
+        reals = to_float(self._feed.dataset.images(chosen), torch.device("cpu"), False)
+        result = sliced_wasserstein(fakes.add(1).div(2), reals.add(1).div(2), normalise="reference")
+        return {f"swd_{level}": value for level, value in result.items()}
+
+    @torch.no_grad()
+    def _sample(self, sample: np.ndarray, stream: Stream) -> Tensor:
+        """Images of the averaged generator with constant noise."""
+        z = normal(self.config.seed, stream, sample, (self.config.z_dim,)).to(self.ranks.device)
+        chunks = [self.ema(part, None, noise_mode="const").float() for part in z.split(_CHUNK)]
+        return torch.cat(chunks).clamp(-1, 1)
