@@ -30,8 +30,11 @@ def style_weights(generator: Generator) -> list[Tensor]:
     Equalised learning rate gains are included. float64 on the CPU.
     """
     affines = []
-    synthesis = generator.synthesis
-    blocks = [getattr(synthesis, f"b{r}") for r in synthesis.block_resolutions]
+    blocks = []
+    resolution = 4
+    while resolution <= generator.config.img_resolution:
+        blocks.append(generator.synthesis.get_submodule(f"b{resolution}"))
+        resolution *= 2
     for block in blocks:
         affines += [getattr(block, n).affine for n in ("conv0", "conv1") if hasattr(block, n)]
     affines.append(blocks[-1].torgb.affine)
