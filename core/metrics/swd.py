@@ -145,6 +145,7 @@ def sliced_wasserstein(
         ValueError: batches that differ in shape, images too small or not square.
     """
     same_shape("sliced_wasserstein", a, b)
+    as_float("sliced_wasserstein", a[:1])  # refuses empty batches and other ranks or dtypes
     if normalise not in ("each", "reference") or patches < 1 or directions < 1:
         raise ValueError(
             "sliced_wasserstein: normalise each|reference, patches and directions >= 1 expected, "

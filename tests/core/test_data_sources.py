@@ -1,0 +1,312 @@
+"""Folders and zip archives of images as data sets."""
+
+import io
+import json
+import pickle
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganvas.core.data import ImageDataset, open_dataset
+from ganvas.core.data.sources import ZipSource, area_downsample
+from ganvas.core.errors import InputError
+
+
+def pixels(number, size=16):
+    return np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def png(image, **options):
+    buffer = io.BytesIO()
+    kind = options.pop("format", "PNG")
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        buffer, kind, **options
+    )
+    return buffer.getvalue()
+
+
+def zip_of(path, files, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.fixture(params=["folder", "zip"])
+def store(request, tmp_path):
+    """A function that stores named files as a folder or as an archive, and gives its path."""
+
+    def write(files):
+        if request.param == "zip":
+            return zip_of(tmp_path / "images.zip", files)
+        for name, data in files.items():
+            target = tmp_path / "images" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        return tmp_path / "images"
+
+    return write
+
+
+def test_images_come_out_as_they_went_in(store):
+    path = store({f"a{i % 2}/img{i}.png": png(pixels(i)) for i in range(5)})
+    dataset = open_dataset(path)
+    assert (len(dataset), dataset.resolution, dataset.name) == (5, 16, "images")
+    assert dataset.labels is None
+    order = [0, 2, 4, 1, 3]  # by path
+    for place, number in enumerate(order):
+        expected = torch.from_numpy(pixels(number)).permute(2, 0, 1)
+        assert dataset[place].dtype == torch.uint8
+        assert torch.equal(dataset[place], expected)
+    assert torch.equal(dataset[-1], dataset[4])
+    batch = dataset.images(torch.tensor([3, 3, 0]))
+    assert torch.equal(batch, torch.stack([dataset[3], dataset[3], dataset[0]]))
+    assert dataset.images([]).shape == (0, 3, 16, 16)
+
+
+def test_batches_do_not_share_memory_with_the_cache(store):
+    dataset = open_dataset(store({"0.png": png(pixels(0))}))
+    dataset.images([0]).zero_()
+    dataset[0].zero_()
+    assert int(dataset[0].max()) > 0
+
+
+def test_uncached_reading_gives_the_same(store):
+    path = store({f"{i}.png": png(pixels(i)) for i in range(4)})
+    cached, plain = open_dataset(path), open_dataset(path, cache_bytes=0)
+    assert torch.equal(cached.images([2, 0, 2]), plain.images([2, 0, 2]))
+
+
+@pytest.mark.parametrize("index", [5, -6])
+def test_indices_outside_are_refused(store, index):
+    dataset = open_dataset(store({f"{i}.png": png(pixels(i)) for i in range(5)}))
+    with pytest.raises(IndexError):
+        dataset[index]
+    with pytest.raises(IndexError):
+        dataset.images([index])
+
+
+def test_a_dataset_survives_pickling(store):
+    dataset = open_dataset(store({f"{i}.png": png(pixels(i)) for i in range(3)}))
+    before = dataset.images([0, 1, 2])
+    again = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(again.images([0, 1, 2]), before)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=3, num_workers=1)
+    assert torch.equal(next(iter(loader)), before)
+
+
+def test_class_labels_become_one_hot(store):
+    labels = {"labels": [["b.png", 2], ["a.png", 0]]}
+    text = json.dumps(labels).encode()
+    dataset = open_dataset(
+        store({"a.png": png(pixels(0)), "b.png": png(pixels(1)), "dataset.json": text})
+    )
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_vector_labels_are_kept(store):
+    labels = json.dumps({"labels": [["a.png", [0.5, -1]], ["b.png", [2, 3]]]}).encode()
+    files = {"a.png": png(pixels(0)), "b.png": png(pixels(1)), "dataset.json": labels}
+    dataset = open_dataset(store(files))
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [[0.5, -1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ('{"labels": [["b.png", 1]]}', "no label for 1 of 1"),
+        ('{"labels": [["a.png", "cat"]]}', "class numbers"),
+        ('{"labels": [["a.png", -1]]}', "negative"),
+        ('{"labels": [["a.png", 999999999999]]}', "too large"),
+        ('{"labels": [["a.png", [NaN]]]}', "finite"),
+        ('{"labels": 3}', "pairs"),
+        ("[]", "JSON object"),
+        ("{", "not readable JSON"),
+        ("[" * 100000, "not readable JSON"),
+    ],
+    ids=range(9),
+)
+def test_bad_labels_are_one_sentence(store, text, message):
+    with pytest.raises(InputError, match=message):
+        open_dataset(store({"a.png": png(pixels(0)), "dataset.json": text.encode()}))
+
+
+def test_mixed_sizes_are_one_error_with_an_example(store):
+    path = store({"a.png": png(pixels(0)), "b.png": png(pixels(1)), "c.png": png(pixels(2, 8))})
+    with pytest.raises(InputError, match=r"2 of 3 are 16x16, but c\.png is 8x8"):
+        open_dataset(path)
+
+
+def test_oblong_images_are_refused(store):
+    with pytest.raises(InputError, match="square, these are 16x8"):
+        open_dataset(store({"a.png": png(pixels(0)[:8])}))
+
+
+def test_empty_data_is_refused(store):
+    with pytest.raises(InputError, match="no images found"):
+        open_dataset(store({"readme.txt": b"nothing"}))
+
+
+def test_nothing_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder or zip"):
+        open_dataset(tmp_path / "missing")
+
+
+def test_hidden_files_and_segmentations_are_left_out(store):
+    names = ["a.png", ".b.png", "__MACOSX/._a.png", "segmentation/a.png"]
+    path = store({name: png(pixels(0)) for name in names})
+    assert len(open_dataset(path)) == 1
+
+
+@pytest.mark.parametrize(
+    "make,message",
+    [
+        (lambda: png(Image.new("I;16", (16, 16))), "16-bit"),
+        (lambda: png(Image.new("CMYK", (16, 16)), format="JPEG"), "CMYK"),
+        (lambda: png(pixels(0), save_all=True, append_images=[Image.fromarray(pixels(1))]), "anim"),
+        (lambda: png(Image.new("RGBA", (16, 16), (9, 9, 9, 100))), "transparent"),
+        (lambda: png(pixels(0))[:300], r"bad\.png: damaged"),
+        (lambda: b"\x89PNG\r\n\x1a\n", r"bad\.png: "),
+        (lambda: b"hello", "not an image"),
+        (lambda: b"", "not an image"),
+    ],
+    ids=["16-bit", "cmyk", "animated", "transparent", "truncated", "header", "text", "empty"],
+)
+def test_unusable_images_are_named(store, make, message):
+    path = store({"good.png": png(pixels(0)), "sub/bad.png": make()})
+    with pytest.raises(InputError, match=message) as caught:
+        open_dataset(path).images([0, 1])
+    assert "sub/bad.png" in str(caught.value)
+
+
+def test_16_bit_rgb_png_is_refused(store):
+    # PIL itself would read it as 8-bit without a word.
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(
+            ">I", zlib.crc32(kind + data)
+        )
+
+    rows = b"".join(b"\x00" + bytes(16 * 6) for _ in range(16))
+    deep = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    with pytest.raises(InputError, match="16-bit"):
+        open_dataset(store({"a.png": deep}))
+
+
+def test_opaque_alpha_and_grey_are_read_as_rgb(store):
+    rgba = np.dstack([pixels(0), np.full((16, 16), 255, np.uint8)])
+    dataset = open_dataset(store({"a.png": png(rgba), "b.png": png(pixels(1)[..., 0])}))
+    assert torch.equal(dataset[0], torch.from_numpy(pixels(0)).permute(2, 0, 1))
+    assert torch.equal(dataset[1], torch.from_numpy(pixels(1)[..., 0]).expand(3, -1, -1))
+
+
+@pytest.mark.parametrize("format,suffix", [("JPEG", "jpg"), ("PNG", "png")])
+def test_exif_orientation_is_applied(store, format, suffix):
+    image = Image.new("RGB", (16, 16))
+    image.paste((255, 255, 255), (0, 0, 8, 16))  # the left half is white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the left side becomes the top
+    data = png(image, format=format, exif=exif)
+    upright = open_dataset(store({f"a.{suffix}": data}))[0].float().mean(0)
+    assert float(upright[:8].mean()) > 250 and float(upright[8:].mean()) < 5
+
+
+def test_lower_resolutions_are_block_means(store):
+    path = store({f"{i}.png": png(pixels(i)) for i in range(3)})
+    full, small = open_dataset(path), open_dataset(path, 4)
+    exact = torch.nn.functional.avg_pool2d(full.images([0, 1, 2]).double(), 4)
+    assert small[0].shape == (3, 4, 4)
+    assert torch.equal(small.images([0, 1, 2]), (exact + 0.5).floor().to(torch.uint8))
+    assert full.content_hash == small.content_hash
+
+
+def test_block_means_in_two_stages_differ_by_rounding_only():
+    x = torch.from_numpy(np.stack([pixels(i, 64) for i in range(4)])).permute(0, 3, 1, 2)
+    once, twice = area_downsample(x, 16), area_downsample(area_downsample(x, 32), 16)
+    assert int((once.int() - twice.int()).abs().max()) <= 1
+
+
+@pytest.mark.parametrize("resolution", [0, -4, 5, 12, 32])
+def test_other_resolutions_are_refused(store, resolution):
+    with pytest.raises(InputError, match="power of two"):
+        open_dataset(store({"a.png": png(pixels(0))}), resolution)
+
+
+def test_content_hash_follows_the_content_not_the_place(tmp_path):
+    files = {f"{i}.png": png(pixels(i)) for i in range(3)}
+    a = open_dataset(zip_of(tmp_path / "a.zip", files))
+    reordered = dict(reversed(files.items()))
+    b = open_dataset(zip_of(tmp_path / "b.zip", reordered, zipfile.ZIP_DEFLATED))
+    changed = open_dataset(zip_of(tmp_path / "c.zip", {**files, "1.png": png(pixels(9))}))
+    renamed = open_dataset(zip_of(tmp_path / "d.zip", {f"x{k}": v for k, v in files.items()}))
+    assert a.content_hash == b.content_hash
+    assert len({a.content_hash, changed.content_hash, renamed.content_hash}) == 3
+
+
+def test_archives_that_declare_too_much_are_refused(tmp_path, monkeypatch):
+    path = zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))})
+    monkeypatch.setattr("ganvas.core.data.sources.MAX_ENTRY_BYTES", 100)
+    with pytest.raises(InputError, match=r"a\.png: declares \d+ bytes, more than 100"):
+        open_dataset(path)
+
+
+def test_impossible_compression_is_refused(tmp_path):
+    path = zip_of(tmp_path / "a.zip", {"a.png": bytes(200_000)}, zipfile.ZIP_DEFLATED)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (250_000_000).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="impossible compression"):
+        open_dataset(path)
+
+
+def test_images_that_declare_too_many_pixels_are_refused(store):
+    data = bytearray(png(pixels(0)))
+    data[16:24] = (60000).to_bytes(4, "big") * 2
+    with pytest.raises(InputError):
+        open_dataset(store({"a.png": bytes(data)}))
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    path = zip_of(tmp_path / "a.zip", {f"{i}.png": png(pixels(i)) for i in range(3)})
+    whole = path.read_bytes()
+    for keep in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:keep])
+        with pytest.raises(InputError, match="not a readable zip"):
+            open_dataset(path)
+
+
+def test_a_flipped_byte_is_found_by_the_checksum(tmp_path):
+    path = zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))})
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png"):
+        open_dataset(path)[0]
+
+
+def test_a_file_that_changes_underfoot_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(pixels(0)))
+    dataset = open_dataset(tmp_path)
+    (tmp_path / "a.png").write_bytes(png(pixels(0, 8)))
+    with pytest.raises(InputError, match="changed since"):
+        dataset[0]
+
+
+def test_sources_close_and_open_again(tmp_path):
+    source = ZipSource(zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))}))
+    dataset = ImageDataset(source, cache_bytes=0)
+    before = dataset[0]
+    source.close()
+    assert torch.equal(dataset[0], before)
