@@ -19,13 +19,13 @@ def setup_filter(taps: Sequence[float]) -> Tensor:
     Raises:
         ValueError: no taps, or their sum is zero or not finite.
     """
-    f = torch.tensor(list(taps), dtype=torch.float32)
+    f = torch.tensor(list(taps), dtype=torch.float64, device="cpu")  # read below, also under "meta"
     if f.ndim != 1 or f.numel() == 0:
         raise ValueError(f"setup_filter: expected a list of numbers, got {taps!r}")
     total = float(f.sum())
     if total == 0 or total != total or abs(total) == float("inf"):
         raise ValueError(f"setup_filter: expected taps with a finite sum, not 0, got {taps!r}")
-    return f / total
+    return torch.tensor((f / total).tolist(), dtype=torch.float32)
 
 
 def upfirdn2d(
