@@ -27,7 +27,7 @@ app = typer.Typer(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    0: done; 1: something failed on our side; 2: the user's input was wrong; 130: stopped by Ctrl-C.
+    0: done; 1: something failed on our side; 2: the user's input was wrong; 130: Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    """What to tell the user: their own mistakes in full, anything else in one line with its kind."""
+    """What to tell the user: their own mistakes in full, anything else in one line."""
     from .core.errors import InputError
 
     text = str(error).strip()

@@ -1,5 +1,6 @@
 """The architectures a ganvas file can name: how to build each, and what its images are."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -116,6 +117,8 @@ def _checked(key: str, value: object) -> object:
             raise InputError(f"config {key} is {str(value)[:40]}, at most {limit} accepted")
         return value
     if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InputError(f"config {key} is {value}, a finite number is needed")
         return value
     if isinstance(value, str) and len(value) <= _MAX_TEXT:
         return value
