@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,8 @@ def open_dataset(
     *,
     cache: str | Path | None = None,
     cache_bytes: int = CACHE_BYTES,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ImageDataset:
     """Open a data set.
 
@@ -129,6 +131,8 @@ def open_dataset(
         cache: folder in which procedural faces are rendered once to a zip archive; without it
             they are rendered as they are asked for.
         cache_bytes: memory for decoded images.
+        workers: processes that render into the cache.
+        progress: called with (faces done, count) while they do.
 
     Raises:
         InputError: nothing there, not a data set, images of mixed sizes, or a bad spec.
@@ -137,10 +141,10 @@ def open_dataset(
         from .procedural import FacesSource, FacesSpec, cached_zip
 
         faces = FacesSpec.parse(spec)
-        source: Source = (
-            FacesSource(faces) if cache is None else ZipSource(cached_zip(faces, Path(cache)))
-        )
-        return ImageDataset(source, resolution, cache_bytes=cache_bytes)
+        if cache is None:
+            return ImageDataset(FacesSource(faces), resolution, cache_bytes=cache_bytes)
+        archive = cached_zip(faces, Path(cache), workers=workers, progress=progress)
+        return ImageDataset(ZipSource(archive), resolution, cache_bytes=cache_bytes)
     path = Path(spec)
     if path.is_dir():
         return ImageDataset(FolderSource(path), resolution, cache_bytes=cache_bytes)
