@@ -139,10 +139,11 @@ class FacesSource:
     def read(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
         """Images [B, H, W, 3] under these numbers."""
         with _one_thread():
-            parts = [
-                _pixels(_render(self.spec.seed, indices[first : first + GROUP], self.spec.size)[2].images)
-                for first in range(0, len(indices), GROUP)
-            ]
+            parts = []
+            for first in range(0, len(indices), GROUP):
+                numbers = indices[first : first + GROUP]
+                _, _, faces = _render(self.spec.seed, numbers, self.spec.size)
+                parts.append(_pixels(faces.images))
         return np.concatenate(parts)
 
 
