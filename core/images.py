@@ -20,7 +20,7 @@ from torch import Tensor
 from .errors import InputError
 from .files import atomic_path
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 80_000_000  # Pillow itself warns from 89 million on
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _DAMAGE = (
     OSError,
