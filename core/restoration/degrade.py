@@ -79,7 +79,7 @@ PRESETS: dict[str, Degradation] = {
     "light": Degradation(blur_sigma=0.6, downscale=1.5, noise_std=0.02, jpeg_quality=75),
     "default": DEFAULT,
     "heavy": Degradation(
-        blur_sigma=1.5, downscale=3.0, noise_std=0.07, jpeg_quality=35, hole_count=2, hole_size=0.2
+        blur_sigma=1.3, downscale=2.5, noise_std=0.06, jpeg_quality=45, hole_count=2, hole_size=0.2
     ),
     "blur": Degradation(blur_sigma=1.8),
     "small": Degradation(downscale=4.0),
@@ -121,7 +121,7 @@ def sample_degradations(
             noise_std=min(1.0, strength.noise_std * float(f[2])),
             jpeg_quality=None
             if quality is None
-            else int(np.clip(round(100 - (100 - quality) * float(f[3])), 5, 100)),
+            else int(np.clip(round(100 - (100 - quality) * float(f[3])), 10, 100)),
             hole_count=int(u[i, 4] * (strength.hole_count + 1)),
             hole_size=float(np.clip(strength.hole_size * f[5], 1e-3, 1.0)),
         )
