@@ -97,11 +97,17 @@ def brief(value: Any) -> str:
     return f"a {type(value).__name__}" if value else f"an empty {type(value).__name__}"
 
 
+def close_names(name: str, names: Iterable[str]) -> list[str]:
+    """Return up to three of `names` that a misspelt name may mean, best first."""
+    by_lower = {each.lower(): each for each in names}
+    found = difflib.get_close_matches(name[:100].lower(), list(by_lower), n=3, cutoff=0.6)
+    return [by_lower[each] for each in found]
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ` (nearest: a, b)` for a misspelt name, or "" when nothing is close."""
-    by_lower = {each.lower(): each for each in names}
-    found = difflib.get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.6)
-    return f" (nearest: {', '.join(by_lower[each] for each in found)})" if found else ""
+    found = close_names(name, names)
+    return f" (nearest: {', '.join(found)})" if found else ""
 
 
 def node_errors(

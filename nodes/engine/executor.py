@@ -71,9 +71,9 @@ def execute(
         NodeFailedError: A node raised an exception; it names the node.
         Interrupted: `interrupted` returned true.
     """
-    return _Run(
-        plan, host, cache or Cache(0), events or _ignore, interrupted or _never, prompt, workflow
-    ).run()
+    kept = Cache(0) if cache is None else cache  # an empty cache is false
+    stop = interrupted or _never
+    return _Run(plan, host, kept, events or _ignore, stop, prompt, workflow).run()
 
 
 class EngineContext(Context):

@@ -12,7 +12,7 @@ from typing import Any
 from ...core.errors import InputError
 from ..context import Host
 from ..spec import InputSpec, NodeSpec
-from .errors import GraphError, NodeError, brief, nearest, workflow_error
+from .errors import GraphError, NodeError, brief, close_names, nearest, workflow_error
 from .object_info import input_config
 from .values import WidgetValueError, check_value
 
@@ -300,7 +300,8 @@ class _NodeChecker:
         if item.optional:
             return
         unknown = set(self.node.inputs) - {each.name for each in self.spec.inputs}
-        hint = nearest(item.name, unknown)
+        close = close_names(item.name, unknown)
+        hint = f" ({close[0]!r} is not an input of this node)" if close else ""
         self._error(
             item,
             "required_input_missing",
