@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib
 import io as bytes_io
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Annotated
 
@@ -13,7 +14,9 @@ import pytest
 import torch
 from torch import nn
 
+from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
+from ganvas.core.models.stylegan2 import Generator
 from ganvas.nodes import registry
 from ganvas.nodes.context import Context
 from ganvas.nodes.spec import NODES, Choice, Image, build_spec
@@ -232,3 +235,27 @@ def test_the_root_package_hands_the_extension_out(record):
     extension = asyncio.run(ganvas.comfy_entrypoint())
     assert type(extension).__name__ == "GanvasExtension"
     assert not hasattr(ganvas, "NODE_CLASS_MAPPINGS")  # its presence would hide the entrypoint
+
+
+def test_a_graph_of_models_latents_and_directions_runs_inside_comfyui(adapter, record, tmp_path):
+    classes = {name.removeprefix("Ganvas_"): cls for name, cls in classes_of(adapter).items()}
+    net = Generator(z_dim=8, w_dim=8, img_resolution=8, channel_base=64, channel_max=8,
+                    num_mapping_layers=1)
+    folder = tmp_path / "models" / "ganvas"
+    folder.mkdir(parents=True)
+    checkpoints.save(folder / "g.safetensors", arch="stylegan2-generator",
+                     config=asdict(net.config), tensors=net.state_dict(), training={})
+    assert "g.safetensors" in classes["LoadGenerator"].get_schema().inputs[0].options
+
+    with torch.inference_mode():  # as ComfyUI runs every node
+        (model,) = classes["LoadGenerator"].run(model="g.safetensors").args
+        (latents,) = classes["SampleLatents"].run(generator=model, seed=3, count=2).args
+        direction, directions = classes["FindDirections"].run(generator=model, count=2).args
+        (edited,) = classes["ApplyDirection"].run(
+            latents=latents, direction=direction, strengths="0, 1"
+        ).args
+        (image,) = classes["Synthesize"].run(generator=model, latents=edited).args
+        (sheet,) = classes["ContactSheet"].run(image=image, columns=2, gap=0, labels="").args
+    assert len(directions) == 2 and torch.equal(directions[0].vector, direction.vector)
+    assert image.shape == (4, 8, 8, 3) and sheet.shape == (1, 16, 16, 3)
+    assert len({id(patchers[0]) for patchers, _ in record.loads}) == 1
