@@ -128,8 +128,8 @@ class FacesSource:
         self.spec = spec
         self.name = str(spec)
         self.resolution = spec.size
-        self.labels = None
-        self.annotations = None
+        self.labels: Tensor | None = None
+        self.annotations: dict[str, Any] | None = None
         text = f"{spec} {renderer_fingerprint()}"
         self.content_hash = hashlib.sha256(text.encode()).hexdigest()
 

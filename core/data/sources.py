@@ -148,8 +148,8 @@ class FolderSource:
             sizes.append(size)
             rows.append(row)
         self.resolution = _common_resolution(sizes, self._names, str(root))
-        self.annotations = None
-        self.labels = None
+        self.annotations: dict[str, Any] | None = None
+        self.labels: Tensor | None = None
         label_file = root / LABEL_FILE
         if label_file.is_file():
             if label_file.stat().st_size > MAX_LABEL_BYTES:
@@ -219,8 +219,8 @@ class ZipSource:
                 self._check_entry(entry, MAX_ENTRY_BYTES)
                 sizes.append(self._entry_size(entry))
             self.resolution = _common_resolution(sizes, names, str(path))
-            self.annotations = None
-            self.labels = None
+            self.annotations: dict[str, Any] | None = None
+            self.labels: Tensor | None = None
             for entry in entries:
                 if entry.filename == LABEL_FILE:
                     self._check_entry(entry, MAX_LABEL_BYTES)
