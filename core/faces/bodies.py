@@ -62,11 +62,13 @@ def _nearer(body: Body, t: Tensor, normal: Tensor, colour: Tensor, segment: int,
 def add_ears(body: Body, q: Values, origin: Tensor, d: Tensor) -> Body:
     """Both ears, in the head frame."""
     skin = q.colour("skin")
+    hidden = (q["hair_length"] > 0.35).float()
     for sign in (-1.0, 1.0):
-        centre = vector(q, sign * (q["skull"] + 0.01), -0.06, -0.1)
-        t, n, _ = ellipsoid(origin, d, centre, vector(q, 0.075, 0.19 + 0.03 * q["ear_size"], 0.12))
+        centre = vector(q, sign * (q["skull"] + 0.045 - 0.14 * hidden), -0.08, -0.03)
+        radii = vector(q, 0.095, 0.19 + 0.03 * q["ear_size"], 0.12)
+        t, n, _ = ellipsoid(origin, d, centre, radii)
         p = origin + t * d
-        hollow = bump(p[1], p[2], -0.05, -0.07, 0.1, 0.06)
+        hollow = bump(p[1], p[2], -0.05, 0.0, 0.1, 0.07)
         colour = skin * constant_colour(skin, 1.0, 0.88, 0.86) * (1 - 0.3 * hollow)
         body = _nearer(body, t, n, colour, EAR, torch.full_like(t, 0.85), 0.1)
     return body

@@ -26,12 +26,14 @@ def hair_coverage(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     strands = torch.sin(dx * 21 + q["phase"]) + 0.6 * torch.sin(dx * 47 + 2 * q["phase"])
     height = height - fringe * (0.25 + 0.02 * strands) * smoothstep(0.75, 0.45, ax)
     width = 0.69 + 0.02 * q["m"] - 0.05 * long * smoothstep(0.2, -0.6, dy)
+    width = width + 0.13 * (1 - long) * smoothstep(0.4, -0.02, dy)
     rim = (ax / width) ** 2.6 + (dy.clamp(min=0) / height) ** 2.6
     oval = (rim + 1e-6) ** (1 / 2.6) - 1
     oval = torch.where(dz > 0, oval, torch.full_like(oval, 0.6))
     oval = torch.maximum(oval, 1.5 * smoothstep(0.15, -0.2, dz) - 0.9)
-    side = -0.06 - 0.75 * long - 0.1 * q["beard"]
-    nape = smoothstep(-0.05, -0.35, dz)
+    side = -0.05 - 0.75 * long - 0.2 * smoothstep(0.1, 0.4, q["beard"]) * smoothstep(-0.05, 0.15, dz)
+    side = side + 0.15 * smoothstep(0.08, -0.06, dz) * (1 - long)
+    nape = smoothstep(-0.16, -0.5, dz)
     low = dy - (side * (1 - nape) + (-0.62) * nape)
     field = torch.minimum(oval * 0.7, low)
     return field - q["baldness"] * 1.2 * smoothstep(-0.12, 0.2, dy)
@@ -42,10 +44,13 @@ def hair_thickness(dx: Tensor, dy: Tensor, dz: Tensor, cover: Tensor, q: Values)
     volume, curl, length = q["hair_volume"], q["curl"], q["hair_length"]
     top = smoothstep(-0.1, 0.75, dy)
     part = torch.exp(-(((dx - 0.33 * q["hair_part"]) / 0.07) ** 2)) * (1 - curl) * (1 - q["fringe"])
-    thick = 0.035 + (0.035 + 0.13 * volume) * (0.35 + 0.65 * top) + 0.06 * length * (1 - top)
-    thick = thick + 0.07 * curl * curl * volume
+    long = (length > 0.35).float()
+    side = 0.1 + 0.25 * volume * volume + 0.25 * long
+    thick = 0.02 + 0.015 * long + (0.035 + 0.13 * volume) * (side + (1 - side) * top)
+    thick = thick + 0.06 * length * long * (1 - top)
+    thick = thick + 0.07 * curl * curl * volume * (0.35 + 0.65 * torch.maximum(top, long))
     thick = thick - 0.03 * part * smoothstep(0.2, 0.6, dy) * volume
     waves = (torch.sin(dx * 15 + q["phase"]) * torch.sin(dy * 14 + 1.3 * q["phase"])
              * torch.cos(dz * 13 + 0.7 * q["phase"]))
-    thick = thick * (1 + (0.08 + 0.42 * curl) * waves)
+    thick = thick * (1 + (0.07 + 0.3 * curl) * waves)
     return thick * smoothstep(-0.02, 0.2, cover) - 0.05 * smoothstep(0.02, -0.1, cover)

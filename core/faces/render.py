@@ -15,7 +15,7 @@ from .glasses import add_glasses
 from .hair import HairLayer, long_hair, scalp_layer
 from .landmarks import landmark_points, landmark_visibility, project_landmarks
 from .march import HEAD, OUTER, HeadMap, surface_normal
-from .maths import mix, rotate, smoothstep
+from .maths import dot, mix, rotate, smoothstep
 from .paint import Canvas, paint_beard, paint_brows, paint_eyes, paint_mouth, paint_skin
 from .parameters import check_parameters
 from .randomness import lattice
@@ -72,7 +72,7 @@ def _paint(s: _Scene, t: Tensor, noise: Tensor) -> tuple[Canvas, Tensor, Tensor,
     p = s.origin + t * s.d
     (radius, gx, gy), d, uv = s.head.at(p, HEAD)
     normal, steep = surface_normal(d, radius, gx, gy)
-    hit = ((p.norm(dim=0) - radius < 0.05) & (t < DISTANCE + 1.2)).float()
+    hit = ((torch.sqrt(dot(p, p)) - radius < 0.05) & (t < DISTANCE + 1.2)).float()
     coarse = F.grid_sample(noise, uv.permute(1, 2, 3, 0), align_corners=True)[:, 0]
     fine = F.grid_sample(noise, uv.permute(1, 2, 3, 0) * 3.1, align_corners=True,
                          padding_mode="reflection")[:, 0]
@@ -103,7 +103,7 @@ def _open_sky(s: _Scene, canvas: Canvas) -> Tensor:
     nose = torch.exp(-((dx / 0.1) ** 2) - ((dy - q["nose_y"] + 0.065) / 0.035) ** 2)
     chin = torch.exp(-((dx / 0.16) ** 2) - ((dy - q["mouth_y"] + 0.135) / 0.04) ** 2)
     under = smoothstep(-0.8, -0.98, dy)
-    return 1 - 0.16 * socket - 0.2 * nose - 0.12 * chin - 0.3 * under
+    return 1 - 0.14 * socket - 0.26 * nose - 0.12 * chin - 0.3 * under
 
 
 def _shadow(s: _Scene, t: Tensor, normal: Tensor) -> Tensor:
@@ -164,8 +164,8 @@ def _compose(s: _Scene, noise: Tensor,
     p = s.origin + outer_t * s.d
     (radius, gx, gy, cover), d, uv = s.head.at(p, OUTER)
     shell_normal, _ = surface_normal(d, radius, gx, gy)
-    gap = p.norm(dim=0) - radius
-    shell_hit = torch.sigmoid((0.045 - gap) / 0.012) * (outer_t < DISTANCE + 1.2)
+    gap = torch.sqrt(dot(p, p)) - radius
+    shell_hit = torch.sigmoid((0.08 - gap) / 0.012) * (outer_t < DISTANCE + 1.2)
     grain = F.grid_sample(noise, uv.permute(1, 2, 3, 0) * torch.tensor([2.3, 1.1]).to(uv),
                           align_corners=True, padding_mode="reflection")[:, 0]
     shell = scalp_layer(s.q, outer_t, shell_hit, shell_normal, d, cover, grain)
@@ -182,14 +182,15 @@ def _compose(s: _Scene, noise: Tensor,
     long = _long_layer(s)
     if long is not None:
         layer, faces = long
-        depth = torch.minimum(body.t, torch.where(shell_alpha > 0.5, outer_t, far))[faces]
-        before = torch.sigmoid((depth - layer.t) / 0.03)
-        amount = layer.alpha * before
+        amount = layer.alpha * torch.sigmoid((body.t[faces] - layer.t) / 0.02)
         hairy = hairy.index_copy(0, faces, amount)
-        picture = picture.index_copy(1, faces, mix(picture[:, faces], layer.colour, amount))
-        shell_alpha = shell_alpha.index_copy(
-            0, faces, shell_alpha[faces] * (1 - amount * (layer.t < outer_t[faces])))
-    picture = mix(picture, shell_lit, shell_alpha)
+        under = mix(picture[:, faces], layer.colour, amount)
+        under = mix(under, shell_lit[:, faces], shell_alpha[faces])
+        over = amount * torch.sigmoid((outer_t[faces] - layer.t) / 0.04)
+        picture = mix(picture, shell_lit, shell_alpha)
+        picture = picture.index_copy(1, faces, mix(under, layer.colour, over))
+    else:
+        picture = mix(picture, shell_lit, shell_alpha)
     hairy = torch.maximum(hairy, shell_alpha)
     segment = torch.where(hairy > 0.5, torch.full_like(segment, HAIR), segment)
     depth = torch.minimum(body.t, torch.where(shell_alpha > 0.5, outer_t, far))

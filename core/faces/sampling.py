@@ -46,10 +46,11 @@ def _identity(d: _Draw) -> dict[str, Tensor]:
     man = d.chance("masculinity", 0.5)
     p["masculinity"] = torch.where(man > 0, 0.7 + 0.3 * d.u("masculinity"),
                                    0.3 * d.u("masculinity"))
-    p["skin_tone"] = d.u("skin_tone") ** 1.25
+    p["skin_tone"] = d.u("skin_tone") ** 1.4
     dark = (p["skin_tone"] > 0.5).float()
     p["freckles"] = d.u("freckles") ** 3 * (1 - dark)
-    p["iris_hue"] = torch.where(dark > 0, 0.12 * d.u("iris_hue"), d.u("iris_hue"))
+    p["iris_hue"] = torch.where(dark > 0, 0.12 * d.u("iris_hue"),
+                                d.u("iris_hue") ** 1.4)
     p["hair_tone"] = torch.where(dark > 0, 0.1 * d.u("hair_tone"), d.u("hair_tone") ** 1.7)
     p["hair_red"] = d.u("hair_red") ** 2
     p["texture"] = d.u("texture")
@@ -91,7 +92,7 @@ def _rest(d: _Draw, identity: dict[str, Tensor]) -> dict[str, Tensor]:
     p["roll"] = d.n("roll", 3.0, 9.0)
     p["light_azimuth"] = d.n("light_azimuth", 30.0, 65.0)
     p["light_elevation"] = 18 + 34 * d.u("light_elevation")
-    p["key"], p["ambient"] = 0.5 + 0.35 * d.u("key"), 0.44 + 0.18 * d.u("ambient")
+    p["key"], p["ambient"] = 0.56 + 0.38 * d.u("key"), 0.5 + 0.18 * d.u("ambient")
     p["warmth"], p["rim"] = d.n("warmth", 0.45), 0.6 * d.u("rim")
     p["background_hue"] = d.u("background_hue")
     p["background_saturation"] = 0.42 * d.u("background_saturation") ** 1.5

@@ -51,7 +51,7 @@ def shade(q: Values, colour: Tensor, normal: Tensor, d: Tensor, light: Tensor, t
     half = normalize(light - d)
     lit = lit + gloss * dot(normal, half).clamp(min=0) ** sharpness * (
         shadow * key * 0.75 * steep) * warm
-    edge = (1 + dot(normal, d)).clamp(0, 1) ** 3 * q["rim"] * 0.2 * steep
+    edge = (1 + dot(normal, d)).clamp(0, 1) ** 3 * q["rim"] * 0.13 * steep
     return lit + edge * (0.3 + colour)
 
 
@@ -67,7 +67,7 @@ def background(q: Values, clouds: Tensor, size: int) -> Tensor:
 def expose(colour: Tensor) -> Tensor:
     """Soft shoulder into 0..1."""
     x = colour.clamp(0, 1.6)
-    return (x * 1.1 / (1 + 0.2 * x * x)).clamp(0, 1)
+    return (x * 1.2 / (1 + 0.23 * x * x)).clamp(0, 1)
 
 
 def steepness_mask(steepness: Tensor) -> Tensor:

@@ -24,13 +24,13 @@ def mouth_line(dx: Tensor, q: Values) -> Tensor:
 def _skull(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     m = q["m"]
     low = smoothstep(-0.12, -0.98, dy)
-    corner = 0.09 * q["jaw_width"] + 0.075 * m + 0.06 * q["fullness"]
-    width = q["skull"] * (1 - low * (0.31 - corner))
+    corner = 0.07 * q["jaw_width"] + 0.085 * m + 0.05 * q["fullness"]
+    width = q["skull"] * (1 - low * (0.24 - corner))
     width = width * (1 - 0.05 * smoothstep(0.25, 0.8, dy))
     lower = 1.04 + 0.03 * q["chin_length"] + 0.025 * m
     high = smoothstep(-0.2, 0.3, dy)
     height = lower + (1.0 + 0.045 * q["head_height"] - lower) * high
-    power = 2.3 + 0.25 * low
+    power = 2.25 + (0.3 + 0.25 * m) * low
     total = ((dx.abs() / width) ** power + (dy.abs() / height) ** power
              + (dz.abs() / 0.92) ** power)
     return total.clamp(min=1e-6) ** (-1 / power)
@@ -73,17 +73,17 @@ def head_radius(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     s = s + 0.034 * bump(ax, dy, ex, ey - 0.005, 0.11, 0.08)
     s = s + (0.008 + 0.016 * m) * bump(ax, dy, 0.2, q["brow_y"] - 0.02, 0.22, 0.055)
     s = s + (0.034 + 0.03 * q["cheekbones"] - 0.008 * m) * bump(ax, dy, 0.46, -0.15, 0.17, 0.13)
-    s = s + 0.035 * smile * bump(ax, dy, 0.38, -0.27, 0.13, 0.11)
+    s = s + 0.025 * smile * bump(ax, dy, 0.4, -0.25, 0.14, 0.12)
     s = s + 0.02 * q["squint"] * bump(ax, dy, ex, ey - 0.16, 0.13, 0.06)
     s = s + 0.04 * q["fullness"] * bump(ax, dy, 0.42, -0.45, 0.25, 0.25)
     s = s - 0.025 * age * bump(ax, dy, 0.44, -0.4, 0.14, 0.17)
-    s = s + 0.03 * bump(ax, dy, 0.0, q["mouth_y"] + 0.02, 0.24, 0.16)
+    s = s + 0.022 * bump(ax, dy, 0.0, q["mouth_y"] + 0.02, 0.26, 0.18)
     s = s + (0.055 + 0.02 * m) * bump(ax, dy, 0.0, q["chin_y"], 0.16 + 0.04 * m, 0.1)
     s = s - 0.028 * bump(ax, dy, 0.0, q["mouth_y"] - 0.125 - 0.5 * q["gap"], 0.16, 0.045)
     s = s + _mouth_relief(dx, dy, ax, q) + _nose_relief(dy, ax, q)
     span = (smoothstep(q["mouth_y"] - 0.1, q["mouth_y"] + 0.05, dy)
             * smoothstep(q["nose_y"] + 0.05, q["nose_y"] - 0.03, dy))
     fold = torch.exp(-(((ax - fold_x(dy, q)) / 0.026) ** 2)) * span
-    s = s - (0.015 * age**1.5 + 0.008 * smile) * fold
+    s = s - (0.012 * age**1.5 + 0.003 * smile) * fold
     s = s - age * 0.012 * bump(ax, dy, ex, ey - 0.13, 0.11, 0.022)
     return _skull(dx, dy, dz, q) + s * front

@@ -71,13 +71,13 @@ def _features(p: dict[str, Tensor]) -> dict[str, Tensor]:
     f["mouth_rest"] = -0.495 - 0.025 * p["mouth_height"] - 0.01 * m
     f["mouth_y"] = f["mouth_rest"]
     f["mouth_w"] = 0.222 + 0.026 * p["mouth_width"] + 0.06 * smile - 0.025 * p["mouth_open"]
-    f["upper_lip"] = (0.043 * (1 + 0.4 * p["lip_fullness"]) * (1 - 0.3 * p["age"])
+    f["upper_lip"] = (0.047 * (1 + 0.4 * p["lip_fullness"]) * (1 - 0.3 * p["age"])
                       * (1 - 0.18 * m) * (1 - 0.35 * smile))
     f["lower_lip"] = (0.06 * (1 + 0.4 * p["lip_fullness"]) * (1 - 0.25 * p["age"])
                       * (1 - 0.15 * m) * (1 - 0.38 * smile))
     f["gap"] = 0.12 * p["mouth_open"] + 0.068 * smile ** 1.6
     f["chin_y"] = -0.765 - 0.035 * p["mouth_open"] - 0.02 * p["chin_length"]
-    f["skull"] = 0.775 + 0.035 * p["head_width"] + 0.015 * m + 0.015 * p["fullness"]
+    f["skull"] = 0.765 + 0.035 * p["head_width"] + 0.015 * m + 0.015 * p["fullness"]
     return f
 
 
@@ -100,7 +100,7 @@ def _colours(p: dict[str, Tensor], f: dict[str, Tensor]) -> dict[str, Tensor]:
     iris = torch.stack([0.33 - 0.15 * i, 0.2 + 0.24 * i, 0.1 + 0.45 * i])
     dice = (p["texture"] * 97) % 1
     stick = hsv((0.93 + 0.1 * dice) % 1, 0.68 + 0 * t, 0.72 + 0 * t)
-    factor = torch.tensor([0.9, 0.62, 0.62], device=t.device)[:, None]
+    factor = torch.tensor([0.88, 0.56, 0.57], device=t.device)[:, None]
     lips = skin * factor + (stick - skin * factor) * 0.5 * p["makeup"]
     frame = hsv((p["texture"] * 37) % 1, 0.45 * (dice > 0.6), 0.07 + 0.25 * (dice > 0.8))
     return {"skin": skin, "hair": hair, "natural_hair": natural, "iris": iris, "lips": lips,

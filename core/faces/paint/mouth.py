@@ -17,7 +17,9 @@ def paint_mouth(c: Canvas) -> None:
     nostril = bump(ax, dy, q["nose_w"] * 0.48, q["nose_y"] - 0.036, 0.03, 0.014)
     c.darken(0.6 * nostril)
     wing = bump(ax, dy, q["nose_w"] * 1.12, q["nose_y"] + 0.0, 0.018, 0.035)
-    c.darken(0.16 * wing)
+    c.darken(0.2 * wing)
+    tip = bump(dx, dy, 0.0, q["nose_y"] + 0.05, 0.05, 0.05)
+    c.gloss = c.gloss + 0.22 * tip
     line, u = mouth_line(dx, q), ax / q["mouth_w"]
     profile = (1 - u**2).clamp(min=0)
     up, down = line + 0.3 * gap * profile, line - 0.7 * gap * profile

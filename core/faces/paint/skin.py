@@ -32,7 +32,7 @@ def paint_skin(c: Canvas) -> None:
     old = age * smoothstep(0.35, 0.8, age)
     fore = torch.sin((dy + 0.04 * torch.cos(dx * 5)) * 62).clamp(min=0)
     fore = fore * bump(dx, dy, 0.0, 0.44, 0.33, 0.09)
-    lines = (0.02 + 0.16 * age**1.5 + 0.08 * q["smile"].clamp(min=0)) * fold + 0.1 * old * fore
+    lines = (0.01 + 0.16 * age**1.5 + 0.04 * q["smile"].clamp(min=0)) * fold + 0.1 * old * fore
     c.colour = colour * (1 - lines)
 
 
@@ -40,20 +40,19 @@ def beard_density(c: Canvas) -> tuple[Tensor, Tensor]:
     """Cover of beard or moustache and the region of stubble, both [...] in 0..1."""
     q, dx, dy, dz = c.q, c.d[0], c.d[1], c.d[2]
     ax = dx.abs()
-    cheek = -0.3 + 0.55 * (ax - 0.42).clamp(min=0)
-    region = smoothstep(0.04, -0.1, dy - cheek) * smoothstep(-0.05, 0.15, dz)
-    region = region * smoothstep(-0.97, -0.88, dy)
+    mw, my = q["mouth_w"], q["mouth_y"]
+    cheek = -0.43 + 1.8 * (ax - 0.24).clamp(min=0) ** 2
+    region = smoothstep(0.05, -0.07, dy - cheek) * smoothstep(-0.05, 0.12, dz)
+    region = region * smoothstep(-0.99, -0.92, dy)
     line = mouth_line(dx, q)
-    away = 1 - (smoothstep(1.3, 1.05, ax / q["mouth_w"])
-                * smoothstep(0.03, 0.0, dy - line - q["upper_lip"] - 0.3 * q["gap"])
-                * smoothstep(0.03, 0.0, line - q["lower_lip"] - 0.7 * q["gap"] - dy))
-    under = smoothstep(q["mouth_y"] - 0.02, q["mouth_y"] - 0.1, dy)
-    side = smoothstep(q["mouth_w"] * 1.1, q["mouth_w"] * 1.45, ax)
-    beard = region * torch.maximum(side, under) * q["beard"]
-    lip = q["mouth_y"] + 0.095
-    moustache = (smoothstep(1.45, 1.1, ax / q["mouth_w"]) * smoothstep(0.075, 0.03, (
-        dy - lip + 0.25 * ax * ax / q["mouth_w"] * 1.2).abs()) * q["moustache"])
-    moustache = moustache * smoothstep(q["nose_y"] - 0.03, q["nose_y"] - 0.07, dy)
+    middle = line + 0.5 * (q["upper_lip"] - q["lower_lip"]) - 0.2 * q["gap"]
+    half = 0.5 * (q["upper_lip"] + q["lower_lip"] + q["gap"]) + 0.012
+    away = smoothstep(0.85, 1.3, torch.sqrt((ax / (mw * 1.08)) ** 2 + ((dy - middle) / half) ** 2))
+    beside = smoothstep(mw * 0.95, mw * 1.25, ax)
+    beard = region * torch.maximum(beside, smoothstep(my + 0.02, my - 0.06, dy)) * q["beard"]
+    arch = my + 0.085 - 0.55 * ax * ax
+    moustache = smoothstep(0.07, 0.02, (dy - arch).abs()) * smoothstep(mw * 1.4, mw * 1.05, ax)
+    moustache = moustache * smoothstep(q["nose_y"] - 0.03, q["nose_y"] - 0.07, dy) * q["moustache"]
     return torch.maximum(beard, moustache) * away, region * away
 
 
@@ -63,7 +62,7 @@ def paint_beard(c: Canvas) -> None:
     cover, region = beard_density(c)
     stubble = 0.13 * smoothstep(0.6, 1.0, q["masculinity"]) * region
     c.lay(q.colour("natural_hair"), stubble * (1 - q["skin_tone"] * 0.5))
-    amount = smoothstep(0.0, 0.75, cover * (0.75 + 0.5 * fine)) * 0.94
+    amount = smoothstep(0.12, 0.6, cover + 0.3 * (fine - 0.5) * (cover > 0.02)) * 0.93
     c.lay(q.colour("hair") * (0.75 + 0.4 * fine), amount)
     c.mark(amount, BEARD)
     c.gloss = c.gloss * (1 - 0.7 * amount)
