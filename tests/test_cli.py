@@ -1,0 +1,224 @@
+"""The command line: exit statuses, one sentence for every mistake, and the work of each command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganvas.cli import main
+from ganvas.core import checkpoints
+from ganvas.core.images import read_image, save_png
+from ganvas.core.models.stylegan2 import Generator
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ["run", "train", "sample", "inspect", "faces"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    network = Generator(
+        z_dim=4, w_dim=4, img_resolution=8, channel_base=32, channel_max=4, num_mapping_layers=1
+    )
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    checkpoints.save(
+        path,
+        arch="stylegan2-generator",
+        config=asdict(network.config),
+        tensors=network.state_dict(),
+        training={"preset": "test"},
+    )
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_shows_an_example(command, capsys):
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"Example: ganvas {command}" in text
+    assert main(["--help"]) == 0
+    assert f"  {command} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["bogus"], ["inspect"], ["sample", "x", "--psi", "much"], ["faces", "--count", "0"]],
+    ids=str,
+)
+def test_wrong_usage_exits_with_two(arguments, capsys):
+    assert main(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "/nowhere/x.safetensors"], "/nowhere/x.safetensors: no such file"),
+        (["inspect", "no-such-model"], "model 'no-such-model' was not found"),
+        (["sample", "no-such-model"], "model 'no-such-model' was not found"),
+        (["sample", "x", "--seeds", "5-1"], "seeds: 5-1 must ascend"),
+        (["train"], "expected a preset name"),
+        (["train", "stylegan2-faces-61", "--dry-run"], "stylegan2-faces-16"),
+        (["run", "/nowhere/workflow.json"], "/nowhere/workflow.json"),
+    ],
+    ids=str,
+)
+def test_wrong_input_gets_one_sentence_and_exits_with_two(arguments, message, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("ganvas: ") and message in captured.err
+    assert captured.err.count("\n") == 1 and captured.out == ""
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(capsys):
+    for arguments in (["--debug", "inspect", "/nowhere/x"], ["inspect", "/nowhere/x", "--debug"]):
+        assert main(arguments) == 2
+        assert "Traceback" in capsys.readouterr().err
+
+
+def test_our_own_failures_exit_with_one_and_one_sentence(monkeypatch, capsys):
+    def broken(path):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(checkpoints, "inspect", broken)
+    assert main(["inspect", "a/b"]) == 1
+    expected = "ganvas: RuntimeError: first line (--debug shows where)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_interruption_exits_with_130_and_no_traceback(monkeypatch, capsys):
+    def stopped(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "inspect", stopped)
+    assert main(["inspect", "a/b"]) == 130
+    assert capsys.readouterr().err == "ganvas: stopped\n"
+
+
+def test_inspect_prints_text_or_json(model, capsys):
+    assert main(["inspect", str(model)]) == 0
+    assert "stylegan2-generator" in capsys.readouterr().out
+    assert main(["inspect", str(model), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["arch"] == "stylegan2-generator"
+    assert report["config"]["img_resolution"] == 8
+
+
+def test_sample_writes_one_image_per_seed_and_a_sheet(model, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["sample", str(model), "--seeds", "0-2,9", "--device", "cpu", "--sheet"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out / "sheet.png")
+    names = ["seed0000.png", "seed0001.png", "seed0002.png", "seed0009.png", "sheet.png"]
+    assert sorted(file.name for file in out.iterdir()) == names
+    first = read_image(out / "seed0009.png")
+    assert main(["sample", str(model), "--seeds", "9", "--out", str(tmp_path / "again")]) == 0
+    assert torch.equal(read_image(tmp_path / "again" / "seed0009.png"), first)
+
+
+def test_run_executes_a_workflow_and_prints_its_files(tmp_path, capsys):
+    save_png(tmp_path / "in" / "a.png", torch.rand(4, 5, 3))
+    workflow = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    (tmp_path / "w.json").write_text(json.dumps(workflow))
+    arguments = ["run", str(tmp_path / "w.json"), "--input-dir", str(tmp_path / "in")]
+    arguments += ["--output-dir", str(tmp_path / "out"), "--set", "2.filename_prefix=copy"]
+    assert main(arguments) == 0
+    printed = Path(capsys.readouterr().out.strip())
+    assert printed.name.startswith("copy")
+    assert torch.equal(read_image(printed), read_image(tmp_path / "in" / "a.png"))
+
+
+def test_train_lists_presets_and_passes_its_arguments_on(monkeypatch, capsys, tmp_path):
+    from ganvas import training
+
+    assert main(["train", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(training.PRESETS)
+
+    seen = {}
+
+    class Result:
+        outcome = "finished"
+        model = tmp_path / "model.safetensors"
+
+    def recorded(preset, data, outdir, overrides, **keywords):
+        seen.update(keywords, preset=preset, data=data, outdir=outdir, overrides=overrides)
+        return Result()
+
+    monkeypatch.setattr("ganvas.training.loop.train", recorded)
+    arguments = ["train", "stylegan2-64", "batch=4", "seed=1", "--data", "d.zip"]
+    assert main([*arguments, "--outdir", "o", "--resume", "never", "--dry-run"]) == 0
+    assert seen == {
+        "preset": "stylegan2-64",
+        "data": "d.zip",
+        "outdir": Path("o"),
+        "overrides": ["batch=4", "seed=1"],
+        "resume": None,
+        "dry_run": True,
+    }
+    assert capsys.readouterr().out.strip() == str(Result.model)
+    Result.outcome = "interrupted"
+    assert main(arguments) == 130
+
+
+@pytest.mark.parametrize("degrade", [False, True])
+def test_faces_writes_a_labelled_archive(tmp_path, capsys, degrade):
+    out = tmp_path / "faces.zip"
+    arguments = ["faces", "--count", "3", "--size", "16", "--seed", "5", "--out", str(out)]
+    assert main([*arguments, *(["--degrade"] if degrade else [])]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    with zipfile.ZipFile(out) as archive:
+        labels = json.loads(archive.read("dataset.json"))
+        assert len(labels["labels"]) == 3
+        assert {name for name, _ in labels["labels"]} <= set(archive.namelist())
+
+
+def run_ganvas(tmp_path: Path, *arguments: str) -> subprocess.Popen:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "ganvas").symlink_to(ROOT, target_is_directory=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "ganvas.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": str(package)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_leaves_no_half_file(tmp_path):
+    out = tmp_path / "out"
+    process = run_ganvas(
+        tmp_path, "faces", "--count", "1000000", "--size", "64", "--out", str(out / "f.zip")
+    )
+    deadline = time.monotonic() + 60
+    while not (out.exists() and any(out.iterdir())):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors and errors.rstrip().endswith("ganvas: stopped")
+    assert list(out.iterdir()) == []
+
+
+def test_a_reader_that_leaves_a_pipe_is_no_error_message(tmp_path, model):
+    process = run_ganvas(tmp_path, "inspect", str(model))
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=60) in (0, 1)
+    assert "Traceback" not in errors and "BrokenPipe" not in errors
