@@ -159,15 +159,20 @@ def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
 
+def _shrinking(size: int, small: int, sigma: float) -> Tensor:
+    """Blur and reduction along one axis, float32 [small, size]."""
+    blur = gaussian_matrix(size, sigma)
+    return area_matrix(size, small) @ blur if small != size else blur
+
+
 def _degrade_one(image: Tensor, d: Degradation, seed: int) -> Tensor:
     """The whole chain for one image [3, H, W] in 0..1."""
     height, width = image.shape[1:]
     small_h, small_w = (max(1, round(size / d.downscale)) for size in (height, width))
-    rows, columns = gaussian_matrix(height, d.blur_sigma), gaussian_matrix(width, d.blur_sigma)
-    shrunk = (small_h, small_w) != (height, width)
-    if shrunk:
-        rows, columns = area_matrix(height, small_h) @ rows, area_matrix(width, small_w) @ columns
+    shrunk, square = (small_h, small_w) != (height, width), height == width
     if d.blur_sigma > 0 or shrunk:
+        rows = _shrinking(height, small_h, d.blur_sigma)
+        columns = rows if square else _shrinking(width, small_w, d.blur_sigma)
         image = resample(image, rows, columns)
     if d.noise_std > 0:
         image = image + d.noise_std * _noise(seed, tuple(image.shape))
@@ -175,8 +180,9 @@ def _degrade_one(image: Tensor, d: Degradation, seed: int) -> Tensor:
     if d.jpeg_quality is not None:
         image = _jpeg(image, d.jpeg_quality)
     if shrunk:
-        image = resample(image, cubic_matrix(small_h, height), cubic_matrix(small_w, width))
-        image = image.clamp(0, 1)
+        rows = cubic_matrix(small_h, height)
+        columns = rows if square else cubic_matrix(small_w, width)
+        image = resample(image, rows, columns).clamp(0, 1)
     for box in hole_boxes(d, seed, height, width):
         top, left = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
         image[:, top, left] = HOLE_VALUE
