@@ -14,8 +14,8 @@ from torch.nn import functional
 from .errors import InputError
 
 FILTERS = ("nearest", "bicubic")
-MAX_SIDE = 16384
-"""Longest side of a sheet; a larger one is almost always a mistyped number of columns."""
+MAX_PIXELS = 2**26
+"""Pixels of the largest sheet (0.8 GB as floats); more is mostly a mistyped number."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def labelled_sheet(
         Tensor [3, H, W] in 0..1.
 
     Raises:
-        InputError: no images, an unknown method, or a sheet beyond 16384 pixels a side.
+        InputError: no images, an unknown method, or a sheet of more than 2**26 pixels.
     """
     if not sections or any(len(s.images) == 0 for s in sections):
         raise InputError("image: a contact sheet needs at least one image in every input")
@@ -101,9 +101,10 @@ def labelled_sheet(
         for r, s in zip(rows, sections, strict=True)
     )
     width = gap + columns * (cell_w + gap)
-    if max(height, width) > MAX_SIDE:
+    if height * width > MAX_PIXELS:
         raise InputError(
-            f"columns: the sheet would be {width}x{height} pixels, the limit is {MAX_SIDE} a side"
+            f"image: the sheet would have {width} x {height} pixels, more than {MAX_PIXELS:,}; "
+            "give it fewer images or a smaller scale"
         )
     sheet = torch.full((3, height, width), background)
     y = gap

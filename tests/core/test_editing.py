@@ -271,7 +271,7 @@ def test_labels_are_drawn_and_small_images_are_centred():
 
 @pytest.mark.parametrize(
     "change,name",
-    [({"columns": 5000}, "columns"), ({"method": "magic"}, "scale_method")],
+    [({"scale": 200}, "image"), ({"method": "magic"}, "scale_method")],
     ids=str,
 )
 def test_sheets_that_cannot_be_made_are_refused(change, name):
