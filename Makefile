@@ -41,7 +41,7 @@ train-demo: $(VENV)/installed runs/faces-64.zip
 	$(BIN)/ganvas train restore-unet --data runs/faces-64.zip --outdir runs/restore
 
 runs/faces-64.zip: | $(VENV)/installed
-	$(BIN)/ganvas faces --count $(FACES) --size 64 --seed 0 --out $@
+	$(BIN)/ganvas faces --count $(FACES) --size 64 --seed 0 --workers $(WORKERS) --out $@
 
 clean:
 	rm -rf $(VENV) build ganvas.egg-info .pytest_cache .ruff_cache

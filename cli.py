@@ -231,9 +231,13 @@ def inspect(
 @_command("Example: ganvas faces --count 1000 --size 64 --seed 0 --out faces.zip")
 def faces(
     out: Annotated[Path, typer.Option(help="Zip archive to write.")],
-    count: Annotated[int, typer.Option(min=1, help="Number of faces.")] = 1000,
-    size: Annotated[int, typer.Option(min=8, max=1024, help="Width and height in pixels.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first face.")] = 0,
+    count: Annotated[int, typer.Option(help="Number of faces.")] = 1000,
+    size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of the data set.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
+    segmentation: Annotated[
+        bool, typer.Option("--segmentation", help="Also store segmentation images.")
+    ] = False,
     degrade: Annotated[
         bool, typer.Option("--degrade", help="Damage the faces, with exactly known parameters.")
     ] = False,
@@ -241,7 +245,7 @@ def faces(
     """Render the procedural face data set, with exact labels, as a training archive."""
     from tqdm import tqdm
 
-    from .core.data import write_faces_zip
+    from .core.data.procedural import write_faces_zip
     from .core.restoration.degrade import DEFAULT
 
     with tqdm(total=count, unit="face", disable=None) as bar:
@@ -250,7 +254,14 @@ def faces(
             bar.update(done - bar.n)
 
         write_faces_zip(
-            out, count, size, seed, degradation=DEFAULT if degrade else None, progress=advance
+            out,
+            count,
+            size,
+            seed,
+            workers=workers,
+            progress=advance,
+            segmentation=segmentation,
+            degradation=DEFAULT if degrade else None,
         )
     print(out)
 
