@@ -180,8 +180,10 @@ def test_faces_writes_a_labelled_archive(tmp_path, capsys, degrade):
     assert capsys.readouterr().out.strip() == str(out)
     with zipfile.ZipFile(out) as archive:
         labels = json.loads(archive.read("dataset.json"))
-        assert len(labels["labels"]) == 3
-        assert {name for name, _ in labels["labels"]} <= set(archive.namelist())
+        faces = labels["faces"]["images"]
+        assert len(faces) == 3
+        assert {face["name"] for face in faces} <= set(archive.namelist())
+        assert all(("degradation" in face) == degrade for face in faces)
 
 
 def run_ganvas(tmp_path: Path, *arguments: str) -> subprocess.Popen:
@@ -195,20 +197,22 @@ def run_ganvas(tmp_path: Path, *arguments: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_leaves_no_half_file(tmp_path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_leaves_no_half_file(tmp_path, workers):
     out = tmp_path / "out"
-    process = run_ganvas(
-        tmp_path, "faces", "--count", "1000000", "--size", "64", "--out", str(out / "f.zip")
-    )
+    arguments = ["--count", "1000000", "--workers", workers, "--out", str(out / "f.zip")]
+    process = run_ganvas(tmp_path, "faces", *arguments)
     deadline = time.monotonic() + 60
     while not (out.exists() and any(out.iterdir())):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    time.sleep(1)  # let rendering begin
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the command
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors and errors.rstrip().endswith("ganvas: stopped")

@@ -218,6 +218,19 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for the block, so that no worker meets it before `_start_worker` runs."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
 def _groups(job: _Job, workers: int) -> Iterator[list[_Face]]:
     """Rendered groups in order, a bounded number of them ahead."""
     firsts = range(0, job.spec.count, GROUP)
@@ -231,7 +244,8 @@ def _groups(job: _Job, workers: int) -> Iterator[list[_Face]]:
     try:
         ahead: deque[Future[list[_Face]]] = deque()
         for first in firsts:
-            ahead.append(pool.submit(_render_group, job, first))
+            with _interrupts_held():  # submitting may start a worker, which inherits this
+                ahead.append(pool.submit(_render_group, job, first))
             if len(ahead) > 3 * workers:
                 yield ahead.popleft().result()
         while ahead:
