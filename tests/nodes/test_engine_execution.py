@@ -329,3 +329,43 @@ def test_intermediate_results_are_released_when_nobody_needs_them(small, host):
     }
     execute(prepare(workflow, registry, host), host)
     assert seen == [None]
+
+
+def test_another_output_of_the_same_node_is_another_content(fresh, host):
+    workflow = {
+        "1": entry("Constant", value=4),
+        "2": entry("Split", a=["1", 0]),
+        "3": entry("Show", value=["2", 0]),
+    }
+    cache = Cache()
+    assert shown(workflow, fresh, host, cache=cache) == {"3": [4]}
+    workflow["3"] = entry("Show", value=["2", 1])
+    assert shown(workflow, fresh, host, cache=cache) == {"3": ["4"]}
+
+
+def test_results_of_one_device_are_not_used_on_another(fresh, host):
+    cache = Cache()
+    run(diamond(), fresh, host, cache=cache)
+    assert len(run(diamond(), fresh, replace(host, device="cuda"), cache=cache).executed) == 5
+
+
+def test_interruption_stops_between_the_elements_of_a_list(fresh, host):
+    workflow = {
+        "list": entry("Count", size=5),
+        "sum": entry("Add", a=["list", 0], factor=1),
+        "show": entry("Show", value=["sum", 0]),
+    }
+    with pytest.raises(Interrupted):
+        run(workflow, fresh, host, interrupted=lambda: len(fresh.calls) >= 3)
+    assert fresh.names() == ["Count", "Add", "Add"]
+
+
+def test_nodes_run_without_recording_gradients(fresh, host):
+    seen = []
+
+    def show(ctx: Any, value: Any) -> None:
+        seen.append(torch.is_inference_mode_enabled())
+
+    registry = {**fresh.registry, "Show": replace(fresh.registry["Show"], function=show)}
+    execute(prepare(diamond(), registry, host), host)
+    assert seen == [True] and not torch.is_inference_mode_enabled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -224,6 +225,21 @@ def test_long_chains_need_no_recursion(small, host):
 )
 def test_socket_types(received, wanted, fits):
     assert types_match(received, wanted) is fits
+
+
+@pytest.mark.parametrize("error", [OSError("unreadable"), InputError("no folder")], ids=str)
+def test_options_that_cannot_be_listed_are_an_error_of_their_input(error, small, host):
+    def listing(host):
+        raise error
+
+    spec = small.registry["Options"]
+    inputs = tuple(
+        replace(item, options=listing) if item.name == "mode" else item for item in spec.inputs
+    )
+    registry = {**small.registry, "Options": replace(spec, inputs=inputs)}
+    (found_error,) = validate(options(), registry, host)
+    assert (found_error.socket, found_error.type) == ("mode", "exception_during_validation")
+    assert found_error.details == str(error)
 
 
 @given(st.lists(st.lists(st.integers(0, 11), max_size=4), min_size=1, max_size=12))

@@ -155,9 +155,26 @@ def test_an_ambiguous_name_is_refused_with_the_ids(folder):
         run("two.json", "SaveImage.filename_prefix=x")
 
 
-def test_text_widgets_take_numbers_as_text(folder):
-    (saved,) = run("api.json", "2.filename_prefix=2024").files
-    assert saved.name == "2024_00001_.png"
+@pytest.mark.parametrize(
+    ("text", "name"), [("2024", "2024"), ("1e3", "1e3"), ("true", "true"), ('"quoted"', "quoted")]
+)
+def test_text_widgets_take_what_looks_like_json_as_text(folder, text, name):
+    (saved,) = run("api.json", f"2.filename_prefix={text}").files
+    assert saved.name == f"{name}_00001_.png"
+
+
+def test_set_keeps_files_of_one_name_in_two_folders_apart(folder):
+    workflow = {
+        **COPY,
+        "3": entry("LoadImage", image="b.png"),
+        "4": entry("SaveImage", images=["3", 0], filename_prefix="second"),
+    }
+    (folder / "two.json").write_text(json.dumps(workflow))
+    for index in range(2):
+        save_png(folder / f"set{index}" / "same.png", torch.full((3, 3, 3), float(index)))
+    files = run("two.json", "1.image=set0/same.png", "3.image=set1/same.png").files
+    means = {path.name: float(read_image(path).mean()) for path in files}
+    assert means == {"copy_00001_.png": 0.0, "second_00001_.png": 1.0}
 
 
 def test_batch_over_runs_once_for_each_file_in_order(folder):

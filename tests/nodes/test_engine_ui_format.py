@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -316,3 +317,27 @@ def test_unknown_classes_survive_to_be_reported_on_their_node(small, host):
 def test_damaged_files_are_refused(damage, small):
     with pytest.raises(GraphError):
         ui_to_api(damage, small.registry)
+
+
+def test_a_widget_whose_link_leads_nowhere_keeps_its_own_value(small):
+    constant = node(2, "Constant", widgets=(7,))
+    constant["inputs"] = [{"name": "value", "type": "INT", "link": 1, "widget": {"name": "value"}}]
+    nodes = [node(1, "Constant", widgets=(1,), mode=2), constant]
+    assert convert(nodes, [link(1, 1, 2)], small) == {"2": entry("Constant", value=7)}
+
+
+def test_the_upload_button_takes_a_place_among_the_values(small):
+    spec = small.registry["Options"]
+    inputs = tuple(
+        replace(item, image_upload=True) if item.name == "mode" else item for item in spec.inputs
+    )
+    registry = {"Options": replace(spec, inputs=inputs)}
+    widgets = (9, "fixed", "a.png", "image", 0.5, True, "x")
+    prompt = ui_to_api({"nodes": [node(1, "Options", widgets=widgets)]}, registry)
+    assert prompt["1"]["inputs"] == {
+        "seed": 9,
+        "mode": "a.png",
+        "amount": 0.5,
+        "flag": True,
+        "text": "x",
+    }
