@@ -12,7 +12,7 @@ from .shape import head_radius
 from .values import Values
 
 DISTANCE = 7.0
-EYE_LINE, EYE_SPAN, EYE_TO_MOUTH = 0.445, 0.275, 0.218
+EYE_LINE, EYE_SPAN, EYE_TO_MOUTH = 0.45, 0.275, 0.225
 _PLAIN_SCALE, _PLAIN_CENTRE = 2.6, -0.12
 
 

@@ -41,7 +41,7 @@ def add_glasses(q: Values, lit: Tensor, depth: Tensor, origin: Tensor,
     seen = ((t < depth + 0.08) & (t > 0)).float()
     mask = torch.maximum(frame, bridge) * seen
     for sign in (-1.0, 1.0):
-        side = sign * (q["eye_x"] + 0.29)
+        side = sign * (q["eye_x"] + 0.245)
         across = torch.where(d[0].abs() < 1e-4, torch.full_like(d[0], 1e-4), d[0])
         ts = (side - origin[0]) / across
         ps = origin + ts * d

@@ -19,7 +19,7 @@ def hair_coverage(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     long = (q["hair_length"] > 0.35).float()
     fringe, line = q["fringe"], q["hairline"]
     sweep = 1 - smoothstep(0.1, 0.75, (dx * torch.sign(q["hair_part"] + 1e-6) + 0.25).abs())
-    height = 0.64 + 0.055 * line + 0.015 * q["m"]
+    height = 0.625 + 0.055 * line + 0.015 * q["m"]
     height = height + (0.05 + 0.17 * line.clamp(min=0)) * torch.exp(-(((ax - 0.36) / 0.17) ** 2)) * (
         1 - fringe)
     height = height + 0.06 * sweep * (1 - fringe) * (1 - q["curl"])
@@ -36,7 +36,8 @@ def hair_coverage(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     nape = smoothstep(-0.16, -0.5, dz)
     low = dy - (side * (1 - nape) + (-0.62) * nape)
     field = torch.minimum(oval * 0.7, low)
-    return field - q["baldness"] * 1.2 * smoothstep(-0.12, 0.2, dy)
+    crown = 1.1 * (q["baldness"] / 0.6).clamp(max=1.0) * smoothstep(0.0, 0.28, dy)
+    return field - crown - 1.5 * smoothstep(0.62, 0.85, q["baldness"])
 
 
 def hair_thickness(dx: Tensor, dy: Tensor, dz: Tensor, cover: Tensor, q: Values) -> Tensor:
@@ -46,11 +47,11 @@ def hair_thickness(dx: Tensor, dy: Tensor, dz: Tensor, cover: Tensor, q: Values)
     part = torch.exp(-(((dx - 0.33 * q["hair_part"]) / 0.07) ** 2)) * (1 - curl) * (1 - q["fringe"])
     long = (length > 0.35).float()
     side = 0.1 + 0.25 * volume * volume + 0.25 * long
-    thick = 0.02 + 0.015 * long + (0.035 + 0.13 * volume) * (side + (1 - side) * top)
+    thick = 0.02 + 0.015 * long + (0.035 + 0.115 * volume) * (side + (1 - side) * top)
     thick = thick + 0.06 * length * long * (1 - top)
     thick = thick + 0.07 * curl * curl * volume * (0.35 + 0.65 * torch.maximum(top, long))
     thick = thick - 0.03 * part * smoothstep(0.2, 0.6, dy) * volume
     waves = (torch.sin(dx * 15 + q["phase"]) * torch.sin(dy * 14 + 1.3 * q["phase"])
              * torch.cos(dz * 13 + 0.7 * q["phase"]))
     thick = thick * (1 + (0.07 + 0.3 * curl) * waves)
-    return thick * smoothstep(-0.02, 0.2, cover) - 0.05 * smoothstep(0.02, -0.1, cover)
+    return thick * smoothstep(0.05, 0.27, cover) - 0.05 * smoothstep(0.02, -0.1, cover)

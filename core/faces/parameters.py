@@ -99,9 +99,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     *_table(
         "pose",
-        ("yaw", -60, 60, 0, "degrees, head turned to the left or right of the image"),
-        ("pitch", -25, 25, 0, "degrees, head raised or lowered"),
-        ("roll", -20, 20, 0, "degrees, head tilted; alignment turns the picture with it"),
+        ("yaw", -60, 60, 0, "degrees, head turned to the right of the image"),
+        ("pitch", -25, 25, 0, "degrees, head lowered"),
+        ("roll", -20, 20, 0, "degrees, head tilted anticlockwise; alignment turns the picture with it"),
     ),
     *_table(
         "light",

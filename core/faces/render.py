@@ -81,7 +81,7 @@ def _paint(s: _Scene, t: Tensor, noise: Tensor) -> tuple[Canvas, Tensor, Tensor,
     paint_skin(canvas)
     q, dx, dy = s.q, d[0].abs(), d[1]
     facing = (hit > 0) & (d[2] > 0.05)
-    beard = facing & ((q["beard"] + q["moustache"] + (q["masculinity"] - 0.6).clamp(min=0)) > 0)
+    beard = (hit > 0) & (d[2] > -0.3) & ((q["beard"] + q["moustache"] + (q["masculinity"] - 0.6).clamp(min=0)) > 0)
     around_eyes = facing & ((dx - q["eye_x"]).abs() < 1.5 * q["eye_r"]) & (
         (dy - q["eye_y"]).abs() < 1.5 * q["eye_r"])
     around_brows = facing & ((dx - q["eye_x"]).abs() < 0.24) & (

@@ -29,7 +29,7 @@ def _skull(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     width = width * (1 - 0.05 * smoothstep(0.25, 0.8, dy))
     lower = 1.04 + 0.03 * q["chin_length"] + 0.025 * m
     high = smoothstep(-0.2, 0.3, dy)
-    height = lower + (1.0 + 0.045 * q["head_height"] - lower) * high
+    height = lower + (0.965 + 0.035 * q["head_height"] - lower) * high
     power = 2.25 + (0.3 + 0.25 * m) * low
     total = ((dx.abs() / width) ** power + (dy.abs() / height) ** power
              + (dz.abs() / 0.92) ** power)

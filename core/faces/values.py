@@ -61,7 +61,7 @@ def _features(p: dict[str, Tensor]) -> dict[str, Tensor]:
     m = p["masculinity"] * 2 - 1
     smile = p["smile"].clamp(min=0)
     f = {"m": m}
-    f["eye_x"] = 0.365 + 0.022 * p["eye_distance"]
+    f["eye_x"] = 0.371 + 0.022 * p["eye_distance"]
     f["eye_y"] = 0.05 + 0.02 * p["eye_height"]
     f["eye_r"] = 0.168 + 0.016 * p["eye_size"] - 0.01 * m
     f["brow_y"] = (f["eye_y"] + 0.212 + 0.02 * p["brow_height"] + 0.035 * p["brow_raise"]

@@ -24,7 +24,7 @@ def paint_skin(c: Canvas) -> None:
     spots = (smoothstep(0.66, 0.84, fine) * q["freckles"] * (1 - q["skin_tone"])
              * bump(ax, dy, 0.3, -0.13, 0.35, 0.15))
     colour = colour * (1 - 0.3 * spots * constant_colour(colour, 0.6, 1.0, 1.0))
-    bags = (0.04 + 0.14 * age) * bump(ax, dy, q["eye_x"], q["eye_y"] - 0.125, 0.11, 0.035)
+    bags = (0.04 + 0.19 * age) * bump(ax, dy, q["eye_x"], q["eye_y"] - 0.125, 0.11, 0.035)
     colour = colour * (1 - bags * constant_colour(colour, 0.9, 1.0, 0.8))
     span = (smoothstep(q["mouth_y"] - 0.06, q["mouth_y"] + 0.06, dy)
             * smoothstep(q["nose_y"] + 0.04, q["nose_y"] - 0.04, dy))
@@ -32,7 +32,7 @@ def paint_skin(c: Canvas) -> None:
     old = age * smoothstep(0.35, 0.8, age)
     fore = torch.sin((dy + 0.04 * torch.cos(dx * 5)) * 62).clamp(min=0)
     fore = fore * bump(dx, dy, 0.0, 0.44, 0.33, 0.09)
-    lines = (0.01 + 0.16 * age**1.5 + 0.04 * q["smile"].clamp(min=0)) * fold + 0.1 * old * fore
+    lines = (0.01 + 0.24 * age**1.5 + 0.025 * q["smile"].clamp(min=0)) * fold + 0.16 * old * fore
     c.colour = colour * (1 - lines)
 
 
@@ -42,7 +42,7 @@ def beard_density(c: Canvas) -> tuple[Tensor, Tensor]:
     ax = dx.abs()
     mw, my = q["mouth_w"], q["mouth_y"]
     cheek = -0.43 + 1.8 * (ax - 0.24).clamp(min=0) ** 2
-    region = smoothstep(0.05, -0.07, dy - cheek) * smoothstep(-0.05, 0.12, dz)
+    region = smoothstep(0.07, -0.13, dy - cheek) * smoothstep(-0.28, -0.08, dz)
     region = region * smoothstep(-0.99, -0.92, dy)
     line = mouth_line(dx, q)
     middle = line + 0.5 * (q["upper_lip"] - q["lower_lip"]) - 0.2 * q["gap"]
@@ -62,7 +62,7 @@ def paint_beard(c: Canvas) -> None:
     cover, region = beard_density(c)
     stubble = 0.13 * smoothstep(0.6, 1.0, q["masculinity"]) * region
     c.lay(q.colour("natural_hair"), stubble * (1 - q["skin_tone"] * 0.5))
-    amount = smoothstep(0.12, 0.6, cover + 0.3 * (fine - 0.5) * (cover > 0.02)) * 0.93
+    amount = smoothstep(0.1, 0.75, cover + 0.22 * (fine - 0.5) * (cover > 0.02)) * 0.93
     c.lay(q.colour("hair") * (0.75 + 0.4 * fine), amount)
-    c.mark(amount, BEARD)
+    c.mark(cover + 0.2, BEARD)
     c.gloss = c.gloss * (1 - 0.7 * amount)
