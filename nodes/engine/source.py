@@ -78,15 +78,21 @@ def parse_workflow(data: Any, registry: Mapping[str, NodeSpec], name: str = "wor
 
 
 def _from_png(path: Path, registry: Mapping[str, NodeSpec]) -> Workflow:
-    """Read the workflow that a saved image carries; the API format is what really ran."""
+    """Read the workflow that a saved image carries; its API format is what really ran."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             text = {key: value for key, value in image.info.items() if isinstance(value, str)}
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a readable PNG ({error})") from None
-    for key in ("prompt", "workflow"):
-        if key in text:
-            return parse_workflow(_json(text[key], f"{path} ({key})"), registry, str(path))
+    loaded = {
+        key: _json(text[key], f"{path} ({key})") for key in ("prompt", "workflow") if key in text
+    }
+    if "prompt" in loaded:
+        prompt = parse_workflow(loaded["prompt"], registry, str(path)).prompt
+        ui = loaded.get("workflow")
+        return Workflow(prompt, ui if isinstance(ui, dict) else None)
+    if "workflow" in loaded:
+        return parse_workflow(loaded["workflow"], registry, str(path))
     raise InputError(f'{path}: the image carries no workflow (no text chunk "prompt")')
 
 
