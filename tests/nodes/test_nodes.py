@@ -36,6 +36,7 @@ def save_restorer(path: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = RestorationUNet(base_channels=4, num_levels=2)
+        torch.nn.init.normal_(net.tail.weight, std=0.1)  # at first it is the identity
     checkpoints.save(path, arch="restore-unet", config=asdict(net.config),
                      tensors=net.state_dict(), training={})
 
@@ -262,6 +263,8 @@ def test_restoration_strength_zero_gives_the_input_back(models):
     image = torch.rand(2, 16, 20, 3)
     same = call("RestoreFaces", restorer=restorer, image=image, strength=0.0)
     torch.testing.assert_close(same, image, atol=1e-6, rtol=0)
+    changed = call("RestoreFaces", restorer=restorer, image=image, strength=1.0)
+    assert float((changed - image).abs().mean()) > 1e-3
 
 
 def test_a_sheet_holds_every_section(models):

@@ -36,6 +36,7 @@ def folder(tmp_path_factory) -> Path:
         generator = Generator(z_dim=16, w_dim=16, img_resolution=64, channel_base=512,
                               channel_max=16, num_mapping_layers=2)
         restorer = RestorationUNet(base_channels=4, num_levels=2)
+        torch.nn.init.normal_(restorer.tail.weight, std=0.1)  # at first it is the identity
     for name, arch, net in ((GENERATOR, "stylegan2-generator", generator),
                             (RESTORER, "restore-unet", restorer)):
         checkpoints.save(folder / name, arch=arch, config=asdict(net.config),
