@@ -80,8 +80,7 @@ def _apply(x: Tensor, kernel: Tensor, up: Pair, down: Pair, padding: Padding) ->
         both = (max(0, min(crop[2:])), max(0, min(crop[:2])))
         y = functional.conv_transpose2d(x, weight, stride=up[::-1], padding=both, groups=channels)
         rest = (both[1] - crop[0], both[1] - crop[1], both[0] - crop[2], both[0] - crop[3])
-        if any(rest):
-            y = functional.pad(y, rest)
+        y = _pad(y, rest)
         return y if down == (1, 1) else y[:, :, :: down[1], :: down[0]]
 
 
@@ -90,4 +89,12 @@ def _split_padding(x: Tensor, padding: Padding) -> tuple[Tensor, Pair]:
     left, right, top, bottom = padding
     if left == right >= 0 and top == bottom >= 0:
         return x, (top, left)
-    return functional.pad(x, padding), (0, 0)
+    return _pad(x, padding), (0, 0)
+
+
+def _pad(x: Tensor, padding: Padding) -> Tensor:
+    """Add zeros, then crop where negative; a crop may reach into the zeros of the other side."""
+    for part in (tuple(max(n, 0) for n in padding), tuple(min(n, 0) for n in padding)):
+        if any(part):
+            x = functional.pad(x, part)
+    return x
