@@ -266,5 +266,30 @@ def faces(
     print(out)
 
 
+@_command("Example: ganvas metrics swd,diversity --real faces.zip --fake faces-stylegan2-64")
+def metrics(
+    names: Annotated[str, typer.Argument(help="Of swd, diversity; psnr, ssim for a restorer.")],
+    real: Annotated[str, typer.Option(help="Real images that training did not see.")],
+    fake: Annotated[str, typer.Option(help="A model, or a folder or archive of images.")],
+    count: Annotated[int, typer.Option(help="Images compared.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of random projections.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a model or a set of images against real images."""
+    from .core.checkpoints import load, resolve_model
+    from .core.data import open_dataset
+    from .core.evaluation import measure
+
+    pictures = open_dataset(real)
+    images = Path(fake).is_dir() or Path(fake).suffix == ".zip" or fake.startswith("faces:")
+    other = open_dataset(fake) if images else load(resolve_model(fake))
+    numbers = measure([name.strip() for name in names.split(",")], pictures, other, count, seed)
+    if as_json:
+        print(json.dumps(numbers, indent=2))
+        return
+    for name, value in numbers.items():
+        print(f"{name:24} {value:.4f}")
+
+
 if __name__ == "__main__":
     sys.exit(main())
