@@ -20,8 +20,8 @@ def hair_coverage(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     fringe, line = q["fringe"], q["hairline"]
     sweep = 1 - smoothstep(0.1, 0.75, (dx * torch.sign(q["hair_part"] + 1e-6) + 0.25).abs())
     height = 0.625 + 0.055 * line + 0.015 * q["m"]
-    height = height + (0.05 + 0.17 * line.clamp(min=0)) * torch.exp(-(((ax - 0.36) / 0.17) ** 2)) * (
-        1 - fringe)
+    temple = torch.exp(-(((ax - 0.36) / 0.17) ** 2)) * (1 - fringe)
+    height = height + (0.05 + 0.17 * line.clamp(min=0)) * temple
     height = height + 0.06 * sweep * (1 - fringe) * (1 - q["curl"])
     strands = torch.sin(dx * 21 + q["phase"]) + 0.6 * torch.sin(dx * 47 + 2 * q["phase"])
     height = height - fringe * (0.25 + 0.02 * strands) * smoothstep(0.75, 0.45, ax)
@@ -31,7 +31,8 @@ def hair_coverage(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     oval = (rim + 1e-6) ** (1 / 2.6) - 1
     oval = torch.where(dz > 0, oval, torch.full_like(oval, 0.6))
     oval = torch.maximum(oval, 1.5 * smoothstep(0.15, -0.2, dz) - 0.9)
-    side = -0.05 - 0.75 * long - 0.2 * smoothstep(0.1, 0.4, q["beard"]) * smoothstep(-0.05, 0.15, dz)
+    bearded = smoothstep(0.1, 0.4, q["beard"]) * smoothstep(-0.05, 0.15, dz)
+    side = -0.05 - 0.75 * long - 0.2 * bearded
     side = side + 0.15 * smoothstep(0.08, -0.06, dz) * (1 - long)
     nape = smoothstep(-0.16, -0.5, dz)
     low = dy - (side * (1 - nape) + (-0.62) * nape)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from .camera import Camera
 from .march import HeadMap
@@ -56,12 +56,13 @@ def landmark_visibility(points: Tensor, pixels: Tensor, origin: Tensor, depth: T
         pixels: their places [N, L, 2].
         origin: the camera in the head frame [3, N, 1, 1].
         depth: distance to the nearest skin or body [N, H, W].
-        covered: 0..1 cover of hair and lenses [N, H, W].
+        covered: 0..1 cover of hair [N, H, W].
         size: width of the picture in pixels.
     """
     grid = (pixels / size * 2 - 1)[:, None]
-    seen = F.grid_sample(torch.stack([depth.clamp(max=20.0), covered], 1), grid, mode="nearest",
-                         padding_mode="border", align_corners=False)[:, :, 0]
+    maps = torch.stack([depth.clamp(max=20.0), covered], 1)
+    seen = functional.grid_sample(maps, grid, mode="nearest", padding_mode="border",
+                                  align_corners=False)[:, :, 0]
     distance = (points - origin).norm(dim=0)[:, 0]
     inside = ((pixels >= 0) & (pixels < size)).all(-1)
     return inside & (distance < seen[:, 0] + 0.08) & (seen[:, 1] < 0.5)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from .hairmap import hair_coverage, hair_thickness
 from .maths import dot
@@ -16,14 +16,14 @@ HEAD, OUTER = slice(0, 3), slice(3, 7)
 
 
 def _gradient(field: Tensor, step: float) -> tuple[Tensor, Tensor]:
-    gx = F.pad(field[:, :, 2:] - field[:, :, :-2], (1, 1)) / (2 * step)
-    gy = F.pad(field[:, 2:] - field[:, :-2], (0, 0, 1, 1)) / (2 * step)
+    gx = functional.pad(field[:, :, 2:] - field[:, :, :-2], (1, 1)) / (2 * step)
+    gy = functional.pad(field[:, 2:] - field[:, :-2], (0, 0, 1, 1)) / (2 * step)
     return gx, gy
 
 
 def _soften(field: Tensor) -> Tensor:
-    padded = F.pad(field[:, None], (1, 1, 1, 1), mode="replicate")
-    return F.avg_pool2d(padded, 3, 1)[:, 0]
+    padded = functional.pad(field[:, None], (1, 1, 1, 1), mode="replicate")
+    return functional.avg_pool2d(padded, 3, 1)[:, 0]
 
 
 class HeadMap:
@@ -60,8 +60,8 @@ class HeadMap:
     @staticmethod
     def _sample(texture: Tensor, uv: Tensor) -> Tensor:
         grid = torch.stack([uv[0], uv[1]], -1) * (1 / _SPAN)
-        return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border",
-                             align_corners=True)
+        return functional.grid_sample(texture, grid, mode="bilinear", padding_mode="border",
+                                      align_corners=True)
 
     def gap(self, p: Tensor, surface: str) -> Tensor:
         """Distance from the centre minus the radius, [3, N, H, W] -> [N, H, W]."""

@@ -101,7 +101,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pose",
         ("yaw", -60, 60, 0, "degrees, head turned to the right of the image"),
         ("pitch", -25, 25, 0, "degrees, head lowered"),
-        ("roll", -20, 20, 0, "degrees, head tilted anticlockwise; alignment turns the picture with it"),
+        ("roll", -20, 20, 0, "degrees, head tilted anticlockwise; alignment undoes it"),
     ),
     *_table(
         "light",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from .bodies import FAR, Body, add_ears, add_neck_and_shoulders
 from .camera import DISTANCE, Camera, aligned_camera, fixed_camera, rotation
@@ -54,6 +54,19 @@ class _Scene:
     supersample: int
 
 
+def _enlarge(field: Tensor, size: int) -> Tensor:
+    """Bilinear resampling of [N, h, w] to [N, size, size]."""
+    return functional.interpolate(field[:, None], size=(size, size), mode="bilinear",
+                                  align_corners=False)[:, 0]
+
+
+def _grain(noise: Tensor, uv: Tensor, across: float, along: float) -> Tensor:
+    """Noise [N, 1, K, K] looked up at stretched map places [2, N, H, W]; returns [N, H, W]."""
+    grid = torch.stack([uv[0] * across, uv[1] * along], -1)
+    return functional.grid_sample(noise, grid, align_corners=True,
+                                  padding_mode="reflection")[:, 0]
+
+
 def _trace(s: _Scene, steps: int = 11) -> tuple[Tensor, Tensor]:
     """Distances to the outer surface and, under the hair, to the skin; [N, H, W] each."""
     d, k = s.d, s.supersample
@@ -61,8 +74,7 @@ def _trace(s: _Scene, steps: int = 11) -> tuple[Tensor, Tensor]:
     start = -(s.origin * coarse).sum(0) - 1.3
     t = s.head.march(s.origin, coarse, start, steps, 0.62, "outer").clamp(max=DISTANCE + 1.3)
     if k > 1:
-        near = -F.max_pool2d(-t[:, None], 3, 1, 1)
-        t = F.interpolate(near, size=d.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+        t = _enlarge(-functional.max_pool2d(-t[:, None], 3, 1, 1)[:, 0], d.shape[2])
     t = s.head.march(s.origin, d, t, 4 if k > 1 else 5, 0.66, "outer")
     return t, s.head.march(s.origin, d, t, 4, 0.7, "head")
 
@@ -73,21 +85,20 @@ def _paint(s: _Scene, t: Tensor, noise: Tensor) -> tuple[Canvas, Tensor, Tensor,
     (radius, gx, gy), d, uv = s.head.at(p, HEAD)
     normal, steep = surface_normal(d, radius, gx, gy)
     hit = ((torch.sqrt(dot(p, p)) - radius < 0.05) & (t < DISTANCE + 1.2)).float()
-    coarse = F.grid_sample(noise, uv.permute(1, 2, 3, 0), align_corners=True)[:, 0]
-    fine = F.grid_sample(noise, uv.permute(1, 2, 3, 0) * 3.1, align_corners=True,
-                         padding_mode="reflection")[:, 0]
+    coarse, fine = _grain(noise, uv, 1.0, 1.0), _grain(noise, uv, 3.1, 3.1)
     canvas = Canvas(d, s.q, d, torch.full_like(t, SKIN), 0.13 + 0.06 * coarse,
                     torch.stack([coarse, fine]))
     paint_skin(canvas)
     q, dx, dy = s.q, d[0].abs(), d[1]
     facing = (hit > 0) & (d[2] > 0.05)
-    beard = (hit > 0) & (d[2] > -0.3) & ((q["beard"] + q["moustache"] + (q["masculinity"] - 0.6).clamp(min=0)) > 0)
+    hairy = (q["beard"] > 0) | (q["moustache"] > 0) | (q["masculinity"] > 0.6)
+    beard = (hit > 0) & (d[2] > -0.3) & (dy < -0.15) & hairy
     around_eyes = facing & ((dx - q["eye_x"]).abs() < 1.5 * q["eye_r"]) & (
         (dy - q["eye_y"]).abs() < 1.5 * q["eye_r"])
     around_brows = facing & ((dx - q["eye_x"]).abs() < 0.24) & (
         (dy - q["brow_y"]).abs() < 0.13)
     around_mouth = facing & (dx < 0.42) & (dy < q["nose_y"] + 0.1) & (dy > q["mouth_y"] - 0.3)
-    for where, painter in ((beard & (dy < -0.15), paint_beard), (around_eyes, paint_eyes),
+    for where, painter in ((beard, paint_beard), (around_eyes, paint_eyes),
                            (around_brows, paint_brows), (around_mouth, paint_mouth)):
         patch, index = canvas.gather(where)
         painter(patch)
@@ -116,8 +127,8 @@ def _shadow(s: _Scene, t: Tensor, normal: Tensor) -> Tensor:
     for i in range(1, 8):
         gap = s.head.gap(p + s.light * (0.08 * i), "outer")
         open_ = torch.minimum(open_, 1 + (gap + 0.02) * (7.0 / i**0.5))
-    soft = F.avg_pool2d(F.pad(open_.clamp(0, 1)[:, None], (1, 1, 1, 1), mode="replicate"), 3, 1)
-    return F.interpolate(soft, size=t.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+    padded = functional.pad(open_.clamp(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
+    return _enlarge(functional.avg_pool2d(padded, 3, 1)[:, 0], t.shape[1])
 
 
 def _long_layer(s: _Scene) -> tuple[HairLayer, Tensor] | None:
@@ -166,16 +177,15 @@ def _compose(s: _Scene, noise: Tensor,
     shell_normal, _ = surface_normal(d, radius, gx, gy)
     gap = torch.sqrt(dot(p, p)) - radius
     shell_hit = torch.sigmoid((0.08 - gap) / 0.012) * (outer_t < DISTANCE + 1.2)
-    grain = F.grid_sample(noise, uv.permute(1, 2, 3, 0) * torch.tensor([2.3, 1.1]).to(uv),
-                          align_corners=True, padding_mode="reflection")[:, 0]
-    shell = scalp_layer(s.q, outer_t, shell_hit, shell_normal, d, cover, grain)
+    shell = scalp_layer(s.q, outer_t, shell_hit, shell_normal, d, cover,
+                        _grain(noise, uv, 2.3, 1.1))
     shell_alpha = shell.alpha * torch.sigmoid((body.t - outer_t + 0.02) / 0.01)
     shell_lit = shade(s.q, shell.colour, shell.normal, s.d, s.light, s.turn,
                       0.3 + 0.7 * shadow, shell.occlusion, shell.gloss, 0.0, 1.0, 10)
 
     size = s.d.shape[2]
-    clouds = F.interpolate(lattice(phase, "background", 4), size=(size, size), mode="bicubic",
-                           align_corners=True)[:, 0]
+    clouds = functional.interpolate(lattice(phase, "background", 4), size=(size, size),
+                                    mode="bicubic", align_corners=True)[:, 0]
     picture = mix(background(s.q, clouds, size), lit, solid)
     segment = torch.where(solid > 0, body.segment, torch.full_like(solid, BACKGROUND))
     hairy = torch.zeros_like(solid)
@@ -243,7 +253,7 @@ def render(params: Mapping[str, Tensor], size: int = 64, supersample: int = 2,
                                               checked["texture"])
     images = expose(picture).transpose(0, 1)
     if supersample > 1:
-        images = F.avg_pool2d(images, supersample)
+        images = functional.avg_pool2d(images, supersample)
     middle = slice(supersample // 2, None, supersample)
     points = landmark_points(q, head)
     places = project_landmarks(points, turn, camera, size)

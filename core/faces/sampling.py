@@ -14,7 +14,7 @@ _POSITIVE = (1 << 63) - 1
 
 
 def _as_seeds(seeds: Sequence[int] | Tensor) -> Tensor:
-    if isinstance(seeds, Tensor):
+    if not isinstance(seeds, Sequence):
         if seeds.dim() != 1 or seeds.is_floating_point():
             raise ValueError(f"seeds: expected a 1-D integer tensor, got shape "
                              f"{list(seeds.shape)} {seeds.dtype}")

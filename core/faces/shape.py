@@ -52,7 +52,8 @@ def _nose_relief(dy: Tensor, ax: Tensor, q: Values) -> Tensor:
     width = 0.052 + 0.034 * t**2 * (1 + 0.4 * q["nose_width"])
     height = (0.022 + 0.145 * t**1.3) * (1 + 0.25 * q["nose_projection"] + 0.12 * q["m"])
     under = torch.sigmoid((dy - tip + 0.035) / 0.013)
-    ridge = height * torch.exp(-((ax / width) ** 2)) * under * smoothstep(top + 0.12, top - 0.06, dy)
+    root = smoothstep(top + 0.12, top - 0.06, dy)
+    ridge = height * torch.exp(-((ax / width) ** 2)) * under * root
     return ridge + 0.055 * bump(ax, dy, q["nose_w"] * 0.75, tip, 0.042, 0.036)
 
 

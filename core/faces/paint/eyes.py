@@ -75,5 +75,5 @@ def paint_brows(c: Canvas) -> None:
     fine = c.grain[1]
     colour = mix(q.colour("hair") * 0.7, q.colour("skin"), 0.12 * torch.ones_like(dx))
     c.lay(colour * (0.8 + 0.35 * fine), 0.85 * stroke)
-    c.mark(stroke, BROW)
+    c.mark(stroke + 0.2, BROW)
     c.gloss = c.gloss * (1 - 0.6 * stroke)
