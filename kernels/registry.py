@@ -1,6 +1,6 @@
 """Which implementations each op has, and which one a call runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -44,7 +44,7 @@ def backends(op: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def use_backend(name: str) -> Iterator[None]:
+def use_backend(name: str) -> Generator[None, None, None]:
     """Force every op called inside the `with` block onto one backend.
 
     Raises:

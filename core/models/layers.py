@@ -33,12 +33,6 @@ def downsample(x: Tensor, f: Tensor) -> Tensor:
     return upfirdn2d(x, f, down=2, padding=(1, 1, 1, 1))
 
 
-def compute_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """Dtype in which a convolution on `device` runs: autocast's, or else `dtype`."""
-    kind = device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else dtype
-
-
 class FullyConnectedLayer(nn.Module):
     """Linear layer with equalised learning rate (Karras et al. 2018, section 4.1).
 

@@ -196,22 +196,23 @@ class SynthesisBlock(nn.Module):
         generator: NoiseSource,
     ) -> tuple[Tensor, Tensor | None]:
         layer = ws.unbind(dim=1)
+        y: Tensor
         if x is None:
-            x = self.const.expand(ws.shape[0], -1, -1, -1)
-            x = self.conv1(x, layer[0], noise_mode, generator)
+            y = self.const.expand(ws.shape[0], -1, -1, -1)
+            y = self.conv1(y, layer[0], noise_mode, generator)
         elif self.architecture == "resnet":
-            y = self.skip(x, gain=math.sqrt(0.5))
-            x = self.conv0(x, layer[0], noise_mode, generator)
-            x = y + self.conv1(x, layer[1], noise_mode, generator, gain=math.sqrt(0.5))
+            y = self.conv0(x, layer[0], noise_mode, generator)
+            y = self.conv1(y, layer[1], noise_mode, generator, gain=math.sqrt(0.5))
+            y = self.skip(x, gain=math.sqrt(0.5)) + y
         else:
-            x = self.conv0(x, layer[0], noise_mode, generator)
-            x = self.conv1(x, layer[1], noise_mode, generator)
+            y = self.conv0(x, layer[0], noise_mode, generator)
+            y = self.conv1(y, layer[1], noise_mode, generator)
         if img is not None:
             img = upsample(img, self.resample_filter)
         if self.has_torgb:
-            rgb = self.torgb(x, layer[self.num_conv])
+            rgb = self.torgb(y, layer[self.num_conv])
             img = rgb if img is None else img + rgb
-        return x, img
+        return y, img
 
 
 class SynthesisNetwork(nn.Module):

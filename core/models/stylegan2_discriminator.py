@@ -109,8 +109,8 @@ class DiscriminatorEpilogue(nn.Module):
         assert x is not None
         if self.num_channels > 0:
             x = minibatch_stddev(x, group_size=self.group_size, num_channels=self.num_channels)
-        x = self.conv(x)
-        logits = self.out(self.fc(x.flatten(1)))
+        features: Tensor = self.conv(x)
+        logits = self.out(self.fc(features.flatten(1)))
         if cmap is None:
             return logits
         return (logits * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)
