@@ -58,10 +58,11 @@ def make_augmenter(config: StyleGAN2Config, ranks: Ranks) -> Augmenter | None:
 class AdaptiveAugmenter:
     """ADA: each transform happens with probability p, and p follows a sign of overfitting.
 
-    r = E[sign D(real)] is held at `ada_target`: every `ada_interval` steps p moves by the images seen
-    over `ada_kimg` thousand, up when r is above the target. p stays on the device.
+    r = E[sign D(real)] is held at `ada_target`: every `ada_interval` steps p moves by the images
+    seen over `ada_kimg` thousand, up when r is above the target. p stays on the device.
 
-    Source: Karras et al. 2020, "Training generative adversarial networks with limited data", section 3.
+    Source: Karras et al. 2020, "Training generative adversarial networks with limited data",
+    section 3.
     """
 
     def __init__(self, config: StyleGAN2Config, ranks: Ranks) -> None:
@@ -265,7 +266,9 @@ def diff_augment(images: Tensor, u: Tensor) -> Tensor:
     dx = (u[:, 4] * (2 * reach[1] + 1)).long() - reach[1]
     rows = torch.arange(height, device=u.device) + dy[:, None]  # [N, H]
     columns = torch.arange(width, device=u.device) + dx[:, None]  # [N, W]
-    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[
+        :, None
+    ]
     index = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None]
     flat = index.view(n, 1, -1).expand(-1, images.shape[1], -1)
     images = images.flatten(2).gather(2, flat).view_as(images) * inside[:, None]

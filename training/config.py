@@ -21,15 +21,24 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    resolution: int = Field(ge=8, le=2048, description="width and height of the images, a power of two")
+    resolution: int = Field(
+        ge=8, le=2048, description="width and height of the images, a power of two"
+    )
     total_kimg: float = Field(gt=0, description="length of the run")
     batch: int = Field(ge=2, le=65536, description="images per step, over all ranks")
-    grad_accum: int = Field(default=1, ge=1, description="parts in which a rank computes its share of a batch")
+    grad_accum: int = Field(
+        default=1, ge=1, description="parts in which a rank computes its share of a batch"
+    )
     lr: float = Field(gt=0, lt=1, description="learning rate of the generator (or U-Net)")
-    lr_d: float | None = Field(default=None, gt=0, lt=1, description="of the discriminator; none: lr")
+    lr_d: float | None = Field(
+        default=None, gt=0, lt=1, description="of the discriminator; none: lr"
+    )
     ema_kimg: float = Field(default=10.0, ge=0, description="half-life of the weight average")
     ema_rampup: float = Field(
-        default=0.05, ge=0, le=1, description="the half-life is at most this share of the images seen"
+        default=0.05,
+        ge=0,
+        le=1,
+        description="the half-life is at most this share of the images seen",
     )
     mirror: bool = Field(default=True, description="mirror half of the real images")
     seed: int = Field(default=0, ge=0, lt=2**63, description="everything random follows from it")
@@ -39,12 +48,17 @@ class RunConfig(BaseModel):
     amp: Literal["none", "bf16"] = Field(default="none", description="autocast of the convolutions")
     channels_last: bool = Field(default=True, description="memory format of the activations")
     workers: int = Field(default=0, ge=0, le=256, description="threads that read images ahead")
-    threads: int = Field(default=0, ge=0, le=1024, description="torch's CPU threads; 0: torch's choice")
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="torch's CPU threads; 0: torch's choice"
+    )
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     init: str | None = Field(
-        default=None, description="model, state or run folder whose equal tensors are copied at the start"
+        default=None,
+        description="model, state or run folder whose equal tensors are copied at the start",
     )
-    licence: str = Field(default="", max_length=500, description="note on the data's licence for the model file")
+    licence: str = Field(
+        default="", max_length=500, description="note on the data's licence for the model file"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> RunConfig:
@@ -62,7 +76,8 @@ class RunConfig(BaseModel):
         unit = min(STDDEV_GROUP, self.batch) * self.grad_accum * ranks
         if self.batch % unit:
             raise ValueError(
-                f"batch must be a multiple of {unit} ({min(STDDEV_GROUP, self.batch)} images to a group "
+                f"batch must be a multiple of {unit} "
+                f"({min(STDDEV_GROUP, self.batch)} images to a group "
                 f"x grad_accum {self.grad_accum} x {ranks} ranks), got {self.batch}"
             )
 
@@ -82,10 +97,14 @@ class StyleGAN2Config(RunConfig):
     z_dim: int = Field(default=512, ge=1)
     w_dim: int = Field(default=512, ge=1)
     mapping_layers: int = Field(default=8, ge=1, le=32)
-    channel_base: int = Field(default=32768, ge=8, description="channels at resolution r: channel_base / r")
+    channel_base: int = Field(
+        default=32768, ge=8, description="channels at resolution r: channel_base / r"
+    )
     channel_max: int = Field(default=512, ge=1, description="and at most this many")
     conv_clamp: float | None = Field(default=None, gt=0)
-    style_mixing: float = Field(default=0.9, ge=0, le=1, description="share of samples with two styles")
+    style_mixing: float = Field(
+        default=0.9, ge=0, le=1, description="share of samples with two styles"
+    )
     r1_gamma: float = Field(ge=0, description="weight of R1; 0: off")
     r1_interval: int = Field(default=16, ge=1, description="steps between R1 steps")
     r1_batch_shrink: int = Field(default=1, ge=1, description="R1 on 1/n of the batch")
@@ -96,11 +115,17 @@ class StyleGAN2Config(RunConfig):
     w_avg_beta: float = Field(default=0.995, ge=0, lt=1)
     augment: Literal["none", "ada", "diffaugment"] = "none"
     augment_p: float = Field(default=0.0, ge=0, le=1, description="ADA's probability at the start")
-    ada_target: float = Field(default=0.6, ge=-1, le=1, description="wanted mean sign of D(real); 0: fixed p")
+    ada_target: float = Field(
+        default=0.6, ge=-1, le=1, description="wanted mean sign of D(real); 0: fixed p"
+    )
     ada_interval: int = Field(default=4, ge=1)
-    ada_kimg: float = Field(default=500.0, gt=0, description="p goes from 0 to 1 in this many kimg at most")
+    ada_kimg: float = Field(
+        default=500.0, gt=0, description="p goes from 0 to 1 in this many kimg at most"
+    )
     swd_images: int = Field(
-        default=0, ge=0, description="images per snapshot for the sliced Wasserstein distance; 0: off"
+        default=0,
+        ge=0,
+        description="images per snapshot for the sliced Wasserstein distance; 0: off",
     )
 
 
@@ -132,10 +157,11 @@ def override(base: ConfigT, settings: Sequence[str]) -> ConfigT:
 
     Args:
         base: the preset's row.
-        settings: texts like `batch=16`; a later one wins. `none` clears a setting that may be empty.
+        settings: texts like `batch=16`; a later one wins. `none` clears what may be empty.
 
     Raises:
-        InputError: a text without `=`, an unknown key (with the nearest names) or a value out of range.
+        InputError: a text without `=`, an unknown key (with the nearest names), a value out of
+            range.
     """
     fields = type(base).model_fields
     values: dict[str, object] = base.model_dump()

@@ -113,7 +113,9 @@ def start(device: str) -> Ranks:
         InputError: CUDA asked for and not available, or a malformed environment.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"train: device={device} needs a CUDA build of PyTorch and a GPU; none here")
+        raise InputError(
+            f"train: device={device} needs a CUDA build of PyTorch and a GPU; none here"
+        )
     use_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     world = _environment("WORLD_SIZE", 1)
     rank = _environment("RANK", 0)

@@ -58,7 +58,8 @@ class Feed:
         world: number of processes.
         held_out: images at the end of the data set that are never given out.
 
-    The result does not depend on `workers`: threads only decode ahead what is a function of the step.
+    The result does not depend on `workers`: threads only decode ahead what is a function of the
+    step.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Feed:
             raise InputError(
                 f"train: the data set has {len(dataset)} images, more than {held_out} are needed"
             )
-        dataset.images(torch.zeros(1, dtype=torch.int64))  # the cache exists before threads share it
+        dataset.images(
+            torch.zeros(1, dtype=torch.int64)
+        )  # the cache exists before threads share it
 
     def batch(self, step: int) -> list[Tensor]:
         """The step's images of this rank, one uint8 [n, 3, H, W] for each accumulation part."""

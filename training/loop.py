@@ -143,8 +143,8 @@ def _run(
     reporter.say(f"{preset.name}: {', '.join(f'{k}={v}' for k, v in shown.items())}")
     where = f"from {state_path} " if state_path is not None else ""
     reporter.say(
-        f"{len(dataset)} images of {config.resolution} px, {ranks.world} rank(s) on {ranks.device}, "
-        f"{torch.get_num_threads()} threads; {where}step {first} to {config.total_steps}"
+        f"{len(dataset)} images of {config.resolution} px, {ranks.world} rank(s) on {ranks.device}"
+        f", {torch.get_num_threads()} threads; {where}step {first} to {config.total_steps}"
     )
     if state is None:
         reporter.grid("reals.png", _reals(feed, config), columns=8)
@@ -159,7 +159,12 @@ def _run(
         if ranks.main:
             record = {**training, "images": images, "kimg": images / 1000}
             current = snapshot.State(
-                tensors, {"threads": torch.get_num_threads()}, config.model_dump(mode="json"), preset.name, step, images
+                tensors,
+                {"threads": torch.get_num_threads()},
+                config.model_dump(mode="json"),
+                preset.name,
+                step,
+                images,
             )
             samples, columns = system.grid()
             reporter.grid(f"samples-{images:010d}.png", samples, columns)
@@ -295,7 +300,9 @@ def _require_finite_losses(
 
 def _diverged(what: str, step: int, config: RunConfig, outdir: Path) -> None:
     pointer = snapshot.latest(outdir)
-    left = f"the last good snapshot is {outdir / pointer['state']}" if pointer else "no snapshot yet"
+    left = (
+        f"the last good snapshot is {outdir / pointer['state']}" if pointer else "no snapshot yet"
+    )
     raise TrainingError(
         f"train: stopped at kimg {step * config.batch / 1000:.2f} because {what}; {left}; "
         "continue with a smaller lr or without amp"
@@ -304,7 +311,7 @@ def _diverged(what: str, step: int, config: RunConfig, outdir: Path) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Turn the first Ctrl-C (or SIGTERM) into an entry of the list; a second one interrupts at once."""
+    """Turn the first Ctrl-C (or SIGTERM) into an entry of the list; a second interrupts at once."""
     caught: list[int] = []
 
     def note(number: int, frame: object) -> None:
@@ -321,4 +328,3 @@ def _stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-

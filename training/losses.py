@@ -14,7 +14,10 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
     Shapes: [N, 1] each -> scalar, float32. Source: Goodfellow et al. 2014, equation 1.
     """
-    return functional.softplus(-real_logits.float()).mean() + functional.softplus(fake_logits.float()).mean()
+    return (
+        functional.softplus(-real_logits.float()).mean()
+        + functional.softplus(fake_logits.float()).mean()
+    )
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
@@ -36,7 +39,8 @@ def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
     Returns:
         Scalar; differentiable once more.
 
-    Source: Mescheder et al. 2018, "Which training methods for GANs do actually converge?", equation 9.
+    Source: Mescheder et al. 2018, "Which training methods for GANs do actually converge?",
+    equation 9.
     """
     (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
     return 0.5 * gradient.float().square().sum(dim=[1, 2, 3]).mean()
@@ -65,7 +69,9 @@ def path_length_penalty(lengths: Tensor, target: Tensor | float) -> Tensor:
     return (lengths - target).square().mean()
 
 
-def lazy_adam(lr: float, betas: tuple[float, float], interval: int) -> tuple[float, tuple[float, float]]:
+def lazy_adam(
+    lr: float, betas: tuple[float, float], interval: int
+) -> tuple[float, tuple[float, float]]:
     """Adam's settings when a regulariser takes a step of its own every `interval` steps.
 
     With c = interval / (interval + 1): lr c, betas ** c. Source: Karras et al. 2020, appendix B.

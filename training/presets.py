@@ -1,8 +1,8 @@
 """The table of training presets: one row per run, every number that matters visible.
 
 The `stylegan2-faces-*` rows are small enough for two CPU cores and share their channel counts per
-resolution, so that each starts from the one before (`init=RUN`): most images are then seen at 16 and
-32 pixels, where they are cheap.
+resolution, so that each starts from the one before (`init=RUN`): most images are then seen at 16
+and 32 pixels, where they are cheap.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Preset:
 
 
 def _faces(resolution: int, total_kimg: float, r1_gamma: float, ema_kimg: float) -> StyleGAN2Config:
-    """Small networks; no path length, which costs a sixth of the time and serves editing only later."""
+    """Small networks; no path length, which costs time that a CPU does not have."""
     return StyleGAN2Config(
         resolution=resolution,
         total_kimg=total_kimg,
@@ -66,32 +66,65 @@ PRESETS: dict[str, Preset] = {
             "stylegan2-64",
             "StyleGAN2 at 64 px, published widths, for a GPU",
             StyleGAN2Config(
-                resolution=64, total_kimg=25000, batch=64, lr=0.0025, channel_base=16384,
-                r1_gamma=0.0128, ema_kimg=10, amp="bf16", augment="ada", conv_clamp=256,
+                resolution=64,
+                total_kimg=25000,
+                batch=64,
+                lr=0.0025,
+                channel_base=16384,
+                r1_gamma=0.0128,
+                ema_kimg=10,
+                amp="bf16",
+                augment="ada",
+                conv_clamp=256,
             ),
         ),
         Preset(
             "stylegan2-128",
             "StyleGAN2 at 128 px, published widths, for a GPU",
             StyleGAN2Config(
-                resolution=128, total_kimg=25000, batch=32, lr=0.0025, channel_base=16384,
-                r1_gamma=0.1024, ema_kimg=10, amp="bf16", augment="ada", conv_clamp=256,
+                resolution=128,
+                total_kimg=25000,
+                batch=32,
+                lr=0.0025,
+                channel_base=16384,
+                r1_gamma=0.1024,
+                ema_kimg=10,
+                amp="bf16",
+                augment="ada",
+                conv_clamp=256,
             ),
         ),
         Preset(
             "stylegan2-256",
             "StyleGAN2 at 256 px, published widths, for one large GPU or several",
             StyleGAN2Config(
-                resolution=256, total_kimg=25000, batch=32, lr=0.0025, channel_base=16384,
-                r1_gamma=0.4096, ema_kimg=10, amp="bf16", augment="ada", conv_clamp=256,
+                resolution=256,
+                total_kimg=25000,
+                batch=32,
+                lr=0.0025,
+                channel_base=16384,
+                r1_gamma=0.4096,
+                ema_kimg=10,
+                amp="bf16",
+                augment="ada",
+                conv_clamp=256,
             ),
         ),
         Preset(
             "restore-unet",
             "U-Net that restores degraded 64 px faces, L1 and PatchGAN, for two CPU cores",
             RestorerConfig(
-                resolution=64, total_kimg=200, batch=16, lr=0.0005, lr_d=0.0002, base_channels=24,
-                channel_max=96, num_levels=4, ema_kimg=5, snapshot_kimg=20, amp="bf16",
+                resolution=64,
+                total_kimg=200,
+                batch=16,
+                lr=0.0005,
+                lr_d=0.0002,
+                base_channels=24,
+                channel_max=96,
+                num_levels=4,
+                ema_kimg=5,
+                snapshot_kimg=20,
+                amp="bf16",
             ),
         ),
     )

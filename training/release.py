@@ -1,6 +1,6 @@
 """Turning a finished run into a model file that says how it was trained and what was measured.
 
-    python -m ganvas.training.release RUN OUT.safetensors --real HELDOUT --metrics swd,diversity
+python -m ganvas.training.release RUN OUT.safetensors --real HELDOUT --metrics swd,diversity
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class Reporter:
 
 
 def _images_of(line: str) -> float:
-    """Images of a log line; a damaged line (the process died while writing it) counts as infinite."""
+    """Images of a log line; a damaged line (the process died writing it) counts as infinite."""
     try:
         return float(json.loads(line)["images"])
     except (ValueError, KeyError, TypeError):

@@ -33,8 +33,8 @@ _CHUNK = 16
 class RestorerSystem:
     """U-Net, patch discriminator and averaged U-Net with their optimizers.
 
-    The loss is L1 plus, from `gan_start_kimg` on, a small non-saturating adversarial term with R1 on
-    the discriminator. Source: Isola et al. 2017, "Image-to-image translation with conditional
+    The loss is L1 plus, from `gan_start_kimg` on, a small non-saturating adversarial term with R1
+    on the discriminator. Source: Isola et al. 2017, "Image-to-image translation with conditional
     adversarial networks", for U-Net, L1 and patches.
     """
 
@@ -43,7 +43,6 @@ class RestorerSystem:
         self.ranks = ranks
         self.meter = Meter(ranks.device)
         self._feed = feed
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             network = RestorationUNet(
@@ -53,8 +52,9 @@ class RestorerSystem:
                 num_levels=config.num_levels,
             )
             discriminator = PatchDiscriminator(img_channels=3, base_channels=config.d_channels)
-        self.g = network.to(ranks.device, memory_format=layout).train()
-        self.d = discriminator.to(ranks.device, memory_format=layout).train()
+        self.g, self.d = network.train(), discriminator.train()
+        for module in (self.g, self.d):
+            optim.place(module, ranks.device, config.channels_last)
         self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
         d_lr, d_betas = config.lr_d or config.lr, _BETAS
         if config.r1_gamma > 0:

@@ -6,8 +6,8 @@ lie on the disk, so that whatever kills the process, `latest.json` names a compl
 
 from __future__ import annotations
 
+import filecmp
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,7 +40,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class State:
-    """What continues a run. No random generator is stored, see `streams`; `counters` is plain JSON."""
+    """What continues a run; no random generator, see `streams`. `counters` is plain JSON."""
 
     tensors: dict[str, Tensor]
     counters: dict[str, Any]
@@ -116,7 +116,9 @@ def latest(folder: Path) -> dict[str, Any] | None:
             "state": Path(str(pointer["state"])).name,
         }
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(f"train: {path} is damaged ({error}); name a state file instead") from error
+        raise InputError(
+            f"train: {path} is damaged ({error}); name a state file instead"
+        ) from error
 
 
 def find_state(path: Path) -> Path:
@@ -173,7 +175,14 @@ def is_state(path: Path) -> bool:
 def clean(folder: Path) -> None:
     """Remove what a killed process left: unfinished temporary files and pairs never pointed to."""
     pointer = latest(folder)
-    for pattern in (".model-*", ".training-state-*", ".latest-*", ".samples-*", ".reals-*", ".config-*"):
+    for pattern in (
+        ".model-*",
+        ".training-state-*",
+        ".latest-*",
+        ".samples-*",
+        ".reals-*",
+        ".config-*",
+    ):
         for path in folder.glob(pattern):
             with suppress(OSError):
                 path.unlink()
@@ -183,17 +192,17 @@ def clean(folder: Path) -> None:
                 with suppress(OSError):
                     path.unlink()
         source = folder / pointer["model"]
-        if source.is_file():
+        published = folder / MODEL
+        if source.is_file() and not (
+            published.is_file() and filecmp.cmp(source, published, shallow=False)
+        ):
             _publish(source, folder / MODEL)
 
 
 def _publish(source: Path, target: Path) -> None:
-    """Give the newest model its stable name, as a hard link where the file system has them."""
+    """Give the newest model its stable name, as a copy that may be moved or changed."""
     with atomic_path(target) as temporary:
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
+        shutil.copyfile(source, temporary)
 
 
 def _numbered(folder: Path) -> list[Path]:

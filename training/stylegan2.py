@@ -36,8 +36,8 @@ class StyleGAN2System:
     One step trains the discriminator on fakes of fresh latents and then the generator on the same
     latents, whose images need not be computed twice. The regularisers follow in steps of their own.
 
-    Source: Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", and "Training
-    generative adversarial networks with limited data".
+    Source: Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", and
+    "Training generative adversarial networks with limited data".
     """
 
     def __init__(self, config: StyleGAN2Config, feed: Feed, ranks: Ranks) -> None:
@@ -46,7 +46,6 @@ class StyleGAN2System:
         self.meter = Meter(ranks.device)
         self._feed = feed
         self._group = min(STDDEV_GROUP, config.batch)
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -71,8 +70,9 @@ class StyleGAN2System:
                 architecture="resnet",
                 conv_clamp=config.conv_clamp,
             )
-        self.g = generator.to(ranks.device, memory_format=layout).train()
-        self.d = discriminator.to(ranks.device, memory_format=layout).train()
+        self.g, self.d = generator.train(), discriminator.train()
+        for module in (self.g, self.d):
+            optim.place(module, ranks.device, config.channels_last)
         self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
 
         g_lr, g_betas, d_lr, d_betas = config.lr, _BETAS, config.lr_d or config.lr, _BETAS
@@ -114,7 +114,7 @@ class StyleGAN2System:
     def _train_discriminator(
         self, reals: list[Tensor], samples: list[np.ndarray]
     ) -> list[tuple[Tensor, Tensor]]:
-        """One Adam step of D; gives (fakes, mean w) with their graph where the batch is in one part."""
+        """One Adam step of D; gives (fakes, mean w), with graph, where the batch is in one part."""
         self.d.requires_grad_(True)
         keep = len(reals) == 1
         kept = []

@@ -13,10 +13,25 @@ from .snapshot import ModelFile
 class System(Protocol):
     """Networks, optimizers and one step; everything random is a function of the step's number."""
 
-    meter: Meter
-    g: nn.Module
-    d: nn.Module
-    ema: nn.Module
+    @property
+    def meter(self) -> Meter:
+        """Averages of losses since the last look."""
+        ...
+
+    @property
+    def g(self) -> nn.Module:
+        """The network under training."""
+        ...
+
+    @property
+    def d(self) -> nn.Module:
+        """Its discriminator."""
+        ...
+
+    @property
+    def ema(self) -> nn.Module:
+        """The averaged network."""
+        ...
 
     def step(self, step: int) -> None:
         """Take one step: every phase that is due, then the weight average."""

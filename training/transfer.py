@@ -97,8 +97,8 @@ def _continue_discriminator(
     """Let one new block in front pass on what the old first layer would have seen.
 
     The old network began with `fromrgb` at half the resolution. In the new residual block the 1x1
-    skip is fitted, by least squares over the colour cube, to give that layer's output, and the other
-    path begins at 0; without this the copied blocks would see noise and be unlearnt.
+    skip is fitted, by least squares over the colour cube, to give that layer's output, and the
+    other path begins at 0; without this the copied blocks would see noise and be unlearnt.
     """
     old = [name for name in tensors if name.endswith(".fromrgb.weight")]
     new = [name for name in own if name.endswith(".fromrgb.weight")]
