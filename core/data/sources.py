@@ -189,9 +189,7 @@ class FolderSource:
         return check_shape(decode_rgb(data, str(path)), self.resolution, str(path))
 
 
-def check_shape(
-    image: npt.NDArray[np.uint8], resolution: int, name: str
-) -> npt.NDArray[np.uint8]:
+def check_shape(image: npt.NDArray[np.uint8], resolution: int, name: str) -> npt.NDArray[np.uint8]:
     """The image itself, once it has the size that its header promised when it was listed."""
     if image.shape != (resolution, resolution, 3):
         raise InputError(f"{name}: changed since the data set was opened")

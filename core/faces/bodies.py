@@ -32,8 +32,9 @@ def vector(q: Values, *parts: Tensor | float) -> Tensor:
     return torch.stack([p if isinstance(p, Tensor) else torch.full_like(like, p) for p in parts])
 
 
-def ellipsoid(origin: Tensor, d: Tensor, centre: Tensor,
-              radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def ellipsoid(
+    origin: Tensor, d: Tensor, centre: Tensor, radii: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Ray against axis-aligned ellipsoid.
 
     Returns:
@@ -49,14 +50,24 @@ def ellipsoid(origin: Tensor, d: Tensor, centre: Tensor,
     return torch.where(inside > 0, t, torch.full_like(t, FAR)), n, root / a.sqrt()
 
 
-def _nearer(body: Body, t: Tensor, normal: Tensor, colour: Tensor, segment: int,
-            occlusion: Tensor, gloss: float) -> Body:
+def _nearer(
+    body: Body,
+    t: Tensor,
+    normal: Tensor,
+    colour: Tensor,
+    segment: int,
+    occlusion: Tensor,
+    gloss: float,
+) -> Body:
     front = t < body.t
-    return Body(torch.where(front, t, body.t), torch.where(front, normal, body.normal),
-                torch.where(front, colour, body.colour),
-                torch.where(front, torch.full_like(t, segment), body.segment),
-                torch.where(front, occlusion, body.occlusion),
-                torch.where(front, torch.full_like(t, gloss), body.gloss))
+    return Body(
+        torch.where(front, t, body.t),
+        torch.where(front, normal, body.normal),
+        torch.where(front, colour, body.colour),
+        torch.where(front, torch.full_like(t, segment), body.segment),
+        torch.where(front, occlusion, body.occlusion),
+        torch.where(front, torch.full_like(t, gloss), body.gloss),
+    )
 
 
 def add_ears(body: Body, q: Values, origin: Tensor, d: Tensor) -> Body:
@@ -74,8 +85,9 @@ def add_ears(body: Body, q: Values, origin: Tensor, d: Tensor) -> Body:
     return body
 
 
-def add_neck_and_shoulders(body: Body, q: Values, origin: Tensor, d: Tensor,
-                           to_head: Tensor) -> Body:
+def add_neck_and_shoulders(
+    body: Body, q: Values, origin: Tensor, d: Tensor, to_head: Tensor
+) -> Body:
     """Neck and clothed shoulders.
 
     Args:
@@ -107,6 +119,13 @@ def add_neck_and_shoulders(body: Body, q: Values, origin: Tensor, d: Tensor,
         open_neck = smoothstep(0.62, 0.5, p[0].abs())
         colour = mix(cloth.expand_as(n), skin.expand_as(n), cut * open_neck)
         edge = torch.exp(-(((p[1] - collar) / 0.03) ** 2)) * open_neck
-        body = _nearer(body, t, rotate(to_head, n), colour * (1 - 0.2 * edge), CLOTH,
-                       0.7 + 0.3 * smoothstep(0.3, 0.7, p[0].abs()), 0.04)
+        body = _nearer(
+            body,
+            t,
+            rotate(to_head, n),
+            colour * (1 - 0.2 * edge),
+            CLOTH,
+            0.7 + 0.3 * smoothstep(0.3, 0.7, p[0].abs()),
+            0.04,
+        )
     return body

@@ -75,8 +75,17 @@ class Camera:
 
 def _anchors(q: Values, turn: Tensor) -> Tensor:
     """Projected left eye, right eye and mouth, [N, 3, 2], for a face at rest."""
-    rest = q.where(smile=0.0, mouth_open=0.0, squint=0.0, brow_raise=0.0, gap=0.0, mouth_w=0.22,
-                   upper_lip=0.04, lower_lip=0.055, chin_y=-0.765)
+    rest = q.where(
+        smile=0.0,
+        mouth_open=0.0,
+        squint=0.0,
+        brow_raise=0.0,
+        gap=0.0,
+        mouth_w=0.22,
+        upper_lip=0.04,
+        lower_lip=0.055,
+        chin_y=-0.765,
+    )
     ex, ey, my = q["eye_x"], q["eye_y"], q["mouth_rest"]
     dx = torch.cat([-ex, ex, torch.zeros_like(ex)], -1)
     dy = torch.cat([ey, ey, my], -1)

@@ -13,8 +13,9 @@ from .values import Values
 _PLANE = 1.0
 
 
-def add_glasses(q: Values, lit: Tensor, depth: Tensor, origin: Tensor,
-                d: Tensor) -> tuple[Tensor, Tensor]:
+def add_glasses(
+    q: Values, lit: Tensor, depth: Tensor, origin: Tensor, d: Tensor
+) -> tuple[Tensor, Tensor]:
     """Draw glasses over a lit picture.
 
     Args:
@@ -27,17 +28,18 @@ def add_glasses(q: Values, lit: Tensor, depth: Tensor, origin: Tensor,
     Returns:
         The picture, and the frame's cover [N, H, W].
     """
+
     def soft(x: Tensor, widen: float = 1.0) -> Tensor:
         return torch.sigmoid(x / (q["pixel"] * widen))
 
     t = (_PLANE - origin[2]) / d[2]
     p = origin + t * d
     ey = q["eye_y"] - 0.015
-    ring = (((p[0].abs() - q["eye_x"]) / 0.235).abs() ** 2.6
-            + ((p[1] - ey) / 0.19).abs() ** 2.6)
+    ring = ((p[0].abs() - q["eye_x"]) / 0.235).abs() ** 2.6 + ((p[1] - ey) / 0.19).abs() ** 2.6
     frame = soft(0.13 - (ring - 1).abs(), 4.0)
     bridge = soft(0.016 - (p[1] - ey - 0.06 + 0.15 * p[0] ** 2).abs()) * soft(
-        q["eye_x"] - 0.22 - p[0].abs())
+        q["eye_x"] - 0.22 - p[0].abs()
+    )
     seen = ((t < depth + 0.08) & (t > 0)).float()
     mask = torch.maximum(frame, bridge) * seen
     for sign in (-1.0, 1.0):

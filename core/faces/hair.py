@@ -33,8 +33,9 @@ def strands(d: Tensor, grain: Tensor, q: Values) -> Tensor:
     return (0.45 * wave + 0.3 * fine + 0.8 * (grain - 0.5)).clamp(-1, 1)
 
 
-def scalp_layer(q: Values, t: Tensor, hit: Tensor, normal: Tensor, d: Tensor, cover: Tensor,
-                grain: Tensor) -> HairLayer:
+def scalp_layer(
+    q: Values, t: Tensor, hit: Tensor, normal: Tensor, d: Tensor, cover: Tensor, grain: Tensor
+) -> HairLayer:
     """The shell of hair over the scalp; `hit` is the soft cover of the outer surface."""
     pattern = strands(d, grain, q)
     fade = 0.035 + 0.05 * smoothstep(0.35, 0.0, q["hair_volume"])
@@ -50,11 +51,19 @@ def long_hair(q: Values, origin: Tensor, d: Tensor) -> HairLayer:
     """Hair behind the neck and in two locks beside the face, merged softly by depth."""
     length, volume, curl = q["hair_length"], q["hair_volume"], q["curl"]
     grow = ((length - 0.35) / 0.65).clamp(0, 1)
-    layers = [(vector(q, 0.0, 0.0 - 0.32 * grow, -0.36),
-               vector(q, 0.86 + 0.06 * grow + 0.1 * volume + 0.06 * curl, 0.9 + 0.5 * grow, 0.6))]
+    layers = [
+        (
+            vector(q, 0.0, 0.0 - 0.32 * grow, -0.36),
+            vector(q, 0.86 + 0.06 * grow + 0.1 * volume + 0.06 * curl, 0.9 + 0.5 * grow, 0.6),
+        )
+    ]
     for sign in (-1.0, 1.0):
-        layers.append((vector(q, sign * (q["skull"] + 0.02), -0.2 - 0.32 * grow, -0.08),
-                       vector(q, 0.17 + 0.05 * volume + 0.03 * curl, 0.62 + 0.34 * grow, 0.26)))
+        layers.append(
+            (
+                vector(q, sign * (q["skull"] + 0.02), -0.2 - 0.32 * grow, -0.08),
+                vector(q, 0.17 + 0.05 * volume + 0.03 * curl, 0.62 + 0.34 * grow, 0.26),
+            )
+        )
     t = n = alpha = None
     for centre, radii in layers:
         ti, ni, square = ellipsoid(origin, d, centre, radii)
@@ -69,8 +78,9 @@ def long_hair(q: Values, origin: Tensor, d: Tensor) -> HairLayer:
         alpha = torch.maximum(alpha, ai * (ti < FAR))
     assert t is not None and n is not None and alpha is not None
     p = origin + t.clamp(max=20.0) * d
-    pattern = (0.5 * torch.sin(p[0] * 30 + q["phase"] + curl * 2.5 * torch.sin(
-        p[1] * 9 + q["phase"])) + 0.35 * torch.sin(p[0] * 63 + curl * 3 * torch.sin(p[1] * 13)))
+    pattern = 0.5 * torch.sin(
+        p[0] * 30 + q["phase"] + curl * 2.5 * torch.sin(p[1] * 9 + q["phase"])
+    ) + 0.35 * torch.sin(p[0] * 63 + curl * 3 * torch.sin(p[1] * 13))
     bottom = -0.62 - 0.85 * grow + 0.05 * torch.sin(p[0] * 8 + q["phase"]) + 0.03 * pattern
     alpha = alpha * smoothstep(-0.05, 0.05, p[1] - bottom) * (t < FAR)
     alpha = alpha * smoothstep(-0.1, 0.1, 0.62 - p[1])

@@ -52,7 +52,10 @@ def hair_thickness(dx: Tensor, dy: Tensor, dz: Tensor, cover: Tensor, q: Values)
     thick = thick + 0.06 * length * long * (1 - top)
     thick = thick + 0.07 * curl * curl * volume * (0.35 + 0.65 * torch.maximum(top, long))
     thick = thick - 0.03 * part * smoothstep(0.2, 0.6, dy) * volume
-    waves = (torch.sin(dx * 15 + q["phase"]) * torch.sin(dy * 14 + 1.3 * q["phase"])
-             * torch.cos(dz * 13 + 0.7 * q["phase"]))
+    waves = (
+        torch.sin(dx * 15 + q["phase"])
+        * torch.sin(dy * 14 + 1.3 * q["phase"])
+        * torch.cos(dz * 13 + 0.7 * q["phase"])
+    )
     thick = thick * (1 + (0.07 + 0.3 * curl) * waves)
     return thick * smoothstep(0.05, 0.27, cover) - 0.05 * smoothstep(0.02, -0.1, cover)

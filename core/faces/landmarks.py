@@ -12,9 +12,22 @@ from .shape import mouth_line
 from .values import Values
 
 LANDMARKS: tuple[str, ...] = (
-    "left_eye_outer", "left_eye", "left_eye_inner", "right_eye_inner", "right_eye",
-    "right_eye_outer", "nose_tip", "nose_left", "nose_right", "mouth_left", "mouth_right",
-    "lip_top", "lip_bottom", "chin", "left_brow", "right_brow",
+    "left_eye_outer",
+    "left_eye",
+    "left_eye_inner",
+    "right_eye_inner",
+    "right_eye",
+    "right_eye_outer",
+    "nose_tip",
+    "nose_left",
+    "nose_right",
+    "mouth_left",
+    "mouth_right",
+    "lip_top",
+    "lip_bottom",
+    "chin",
+    "left_brow",
+    "right_brow",
 )
 """Landmark names; left and right are those of the picture."""
 
@@ -28,13 +41,22 @@ def landmark_points(q: Values, head: HeadMap) -> Tensor:
     tilt = (0.02 * q["eye_tilt"] + 0.008) * 0.96
     brow = q["brow_y"] + 0.028 * (1 + 0.55 * q["brow_arch"] - 0.35 * q["m"]) - 0.012
     places = (
-        (-ex - er, ey + tilt), (-ex, ey), (-ex + er, ey - tilt),
-        (ex - er, ey - tilt), (ex, ey), (ex + er, ey + tilt),
-        (zero, nose + 0.03), (-side, nose), (side, nose),
-        (-mouth, corner), (mouth, corner),
+        (-ex - er, ey + tilt),
+        (-ex, ey),
+        (-ex + er, ey - tilt),
+        (ex - er, ey - tilt),
+        (ex, ey),
+        (ex + er, ey + tilt),
+        (zero, nose + 0.03),
+        (-side, nose),
+        (side, nose),
+        (-mouth, corner),
+        (mouth, corner),
         (zero, centre + 0.3 * q["gap"] + 0.6 * q["upper_lip"]),
         (zero, centre - 0.7 * q["gap"] - 0.75 * q["lower_lip"]),
-        (zero, q["chin_y"]), (-ex, brow), (ex, brow),
+        (zero, q["chin_y"]),
+        (-ex, brow),
+        (ex, brow),
     )
     x = torch.cat([x.view(-1, 1) for x, _ in places], 1)
     y = torch.cat([y.view(-1, 1) for _, y in places], 1)
@@ -47,8 +69,9 @@ def project_landmarks(points: Tensor, turn: Tensor, camera: Camera, size: int) -
     return camera.pixels(world, size)
 
 
-def landmark_visibility(points: Tensor, pixels: Tensor, origin: Tensor, depth: Tensor,
-                        covered: Tensor, size: int) -> Tensor:
+def landmark_visibility(
+    points: Tensor, pixels: Tensor, origin: Tensor, depth: Tensor, covered: Tensor, size: int
+) -> Tensor:
     """Whether each landmark is inside the picture and neither behind the head nor under hair.
 
     Args:
@@ -61,8 +84,9 @@ def landmark_visibility(points: Tensor, pixels: Tensor, origin: Tensor, depth: T
     """
     grid = (pixels / size * 2 - 1)[:, None]
     maps = torch.stack([depth.clamp(max=20.0), covered], 1)
-    seen = functional.grid_sample(maps, grid, mode="nearest", padding_mode="border",
-                                  align_corners=False)[:, :, 0]
+    seen = functional.grid_sample(
+        maps, grid, mode="nearest", padding_mode="border", align_corners=False
+    )[:, :, 0]
     distance = (points - origin).norm(dim=0)[:, 0]
     inside = ((pixels >= 0) & (pixels < size)).all(-1)
     return inside & (distance < seen[:, 0] + 0.08) & (seen[:, 1] < 0.5)

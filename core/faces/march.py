@@ -45,10 +45,13 @@ class HeadMap:
         cover = hair_coverage(dx, dy, dz, q)
         outer = _soften(torch.maximum(head, head + hair_thickness(dx, dy, dz, cover, q)))
         cover = cover.clamp(-0.5, 0.5)
-        self.channels = torch.stack([head, *_gradient(head, step), outer,
-                                     *_gradient(outer, step), cover], 1)
-        self._radii = {"head": self.channels[:, 0:1].contiguous(),
-                       "outer": self.channels[:, 3:4].contiguous()}
+        self.channels = torch.stack(
+            [head, *_gradient(head, step), outer, *_gradient(outer, step), cover], 1
+        )
+        self._radii = {
+            "head": self.channels[:, 0:1].contiguous(),
+            "outer": self.channels[:, 3:4].contiguous(),
+        }
 
     @staticmethod
     def _place(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,8 +63,9 @@ class HeadMap:
     @staticmethod
     def _sample(texture: Tensor, uv: Tensor) -> Tensor:
         grid = torch.stack([uv[0], uv[1]], -1) * (1 / _SPAN)
-        return functional.grid_sample(texture, grid, mode="bilinear", padding_mode="border",
-                                      align_corners=True)
+        return functional.grid_sample(
+            texture, grid, mode="bilinear", padding_mode="border", align_corners=True
+        )
 
     def gap(self, p: Tensor, surface: str) -> Tensor:
         """Distance from the centre minus the radius, [3, N, H, W] -> [N, H, W]."""
@@ -80,8 +84,9 @@ class HeadMap:
         _, _, uv = self._place(d)
         return d * self._sample(self._radii["head"], uv)[:, 0]
 
-    def march(self, origin: Tensor, d: Tensor, t: Tensor, steps: int, relax: float,
-              surface: str) -> Tensor:
+    def march(
+        self, origin: Tensor, d: Tensor, t: Tensor, steps: int, relax: float, surface: str
+    ) -> Tensor:
         """Relaxed sphere tracing from distances `t` along unit rays."""
         for _ in range(steps):
             t = t + relax * self.gap(origin + t * d, surface)

@@ -39,8 +39,9 @@ def normalize(a: Tensor) -> Tensor:
 def rotate(matrix: Tensor, v: Tensor) -> Tensor:
     """Apply one matrix per face: matrix [N, 3, 3], v [3, N, H, W] -> [3, N, H, W]."""
     m = matrix[:, :, :, None, None]
-    return torch.stack([m[:, i, 0] * v[0] + m[:, i, 1] * v[1] + m[:, i, 2] * v[2]
-                        for i in range(3)])
+    return torch.stack(
+        [m[:, i, 0] * v[0] + m[:, i, 1] * v[1] + m[:, i, 2] * v[2] for i in range(3)]
+    )
 
 
 def constant_colour(like: Tensor, red: float, green: float, blue: float) -> Tensor:

@@ -31,8 +31,10 @@ class Parameter:
 
 
 def _table(group: str, *rows: tuple[str, float, float, float, str]) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name, low, high, default, group, meaning)
-                 for name, low, high, default, meaning in rows)
+    return tuple(
+        Parameter(name, low, high, default, group, meaning)
+        for name, low, high, default, meaning in rows
+    )
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -149,12 +151,15 @@ def check_parameters(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for p in PARAMETERS:
         value = params[p.name]
         if value.dim() != 1 or value.shape[0] != count:
-            raise ValueError(f"face parameter {p.name}: expected shape [{count}], "
-                             f"got {list(value.shape)}")
+            raise ValueError(
+                f"face parameter {p.name}: expected shape [{count}], got {list(value.shape)}"
+            )
         value = value.detach().to(torch.float32)
         if not bool(((value >= p.low - 1e-6) & (value <= p.high + 1e-6)).all()):
-            raise ValueError(f"face parameter {p.name}: expected {p.low} to {p.high}, got "
-                             f"{float(value.min())} to {float(value.max())}")
+            raise ValueError(
+                f"face parameter {p.name}: expected {p.low} to {p.high}, got "
+                f"{float(value.min())} to {float(value.max())}"
+            )
         checked[p.name] = value
     return checked
 

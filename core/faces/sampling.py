@@ -16,8 +16,9 @@ _POSITIVE = (1 << 63) - 1
 def _as_seeds(seeds: Sequence[int] | Tensor) -> Tensor:
     if not isinstance(seeds, Sequence):
         if seeds.dim() != 1 or seeds.is_floating_point():
-            raise ValueError(f"seeds: expected a 1-D integer tensor, got shape "
-                             f"{list(seeds.shape)} {seeds.dtype}")
+            raise ValueError(
+                f"seeds: expected a 1-D integer tensor, got shape {list(seeds.shape)} {seeds.dtype}"
+            )
         return seeds.to(device="cpu", dtype=torch.int64)
     return torch.tensor([int(s) & _POSITIVE for s in seeds], dtype=torch.int64)
 
@@ -44,13 +45,13 @@ def _identity(d: _Draw) -> dict[str, Tensor]:
         if row.group == "identity" and row.low < 0:
             p[row.name] = d.n(row.name, 0.42)
     man = d.chance("masculinity", 0.5)
-    p["masculinity"] = torch.where(man > 0, 0.7 + 0.3 * d.u("masculinity"),
-                                   0.3 * d.u("masculinity"))
+    p["masculinity"] = torch.where(
+        man > 0, 0.7 + 0.3 * d.u("masculinity"), 0.3 * d.u("masculinity")
+    )
     p["skin_tone"] = d.u("skin_tone") ** 1.4
     dark = (p["skin_tone"] > 0.5).float()
     p["freckles"] = d.u("freckles") ** 3 * (1 - dark)
-    p["iris_hue"] = torch.where(dark > 0, 0.12 * d.u("iris_hue"),
-                                d.u("iris_hue") ** 1.4)
+    p["iris_hue"] = torch.where(dark > 0, 0.12 * d.u("iris_hue"), d.u("iris_hue") ** 1.4)
     p["hair_tone"] = torch.where(dark > 0, 0.1 * d.u("hair_tone"), d.u("hair_tone") ** 1.7)
     p["hair_red"] = d.u("hair_red") ** 2
     p["texture"] = d.u("texture")
@@ -76,8 +77,9 @@ def _rest(d: _Draw, identity: dict[str, Tensor]) -> dict[str, Tensor]:
     p["baldness"] = bald * (0.5 + 0.5 * d.u("baldness"))
     beard = man * d.chance("beard", 0.4)
     p["beard"] = beard * (0.35 + 0.65 * d.u("beard"))
-    p["moustache"] = torch.maximum(p["beard"], man * d.chance("moustache", 0.1)
-                                   * (0.4 + 0.6 * d.u("moustache")))
+    p["moustache"] = torch.maximum(
+        p["beard"], man * d.chance("moustache", 0.1) * (0.4 + 0.6 * d.u("moustache"))
+    )
     p["glasses"] = d.chance("glasses", 0.2)
     p["glasses_tint"] = d.chance("glasses_tint", 0.15) * d.u("glasses_tint") ** 1.5
     p["makeup"] = (1 - man) * d.u("makeup")
@@ -85,8 +87,9 @@ def _rest(d: _Draw, identity: dict[str, Tensor]) -> dict[str, Tensor]:
     p["smile"] = torch.where(smiling > 0, 0.25 + 0.7 * d.u("smile"), -0.12 + 0.35 * d.u("smile"))
     p["mouth_open"] = d.chance("mouth_open", 0.35) * d.u("mouth_open") ** 1.5 * 0.7
     p["eye_open"] = (0.68 + 0.32 * d.u("eye_open")) * (1 - d.chance("eye_open", 0.015))
-    p["squint"] = (0.4 * p["smile"].clamp(min=0) * d.u("squint")
-                   + 0.12 * d.u("squint 2")).clamp(0, 1)
+    p["squint"] = (0.4 * p["smile"].clamp(min=0) * d.u("squint") + 0.12 * d.u("squint 2")).clamp(
+        0, 1
+    )
     p["brow_raise"] = (d.n("brow_raise", 0.3) + 0.1).clamp(-1, 1)
     p["gaze_x"], p["gaze_y"] = d.n("gaze_x", 0.25), d.n("gaze_y", 0.15)
     p["yaw"], p["pitch"] = d.n("yaw", 12.0, 35.0), d.n("pitch", 6.0, 16.0)
@@ -105,8 +108,9 @@ def _rest(d: _Draw, identity: dict[str, Tensor]) -> dict[str, Tensor]:
     return p
 
 
-def sample_parameters(seeds: Sequence[int] | Tensor,
-                      identities: Sequence[int] | Tensor | None = None) -> dict[str, Tensor]:
+def sample_parameters(
+    seeds: Sequence[int] | Tensor, identities: Sequence[int] | Tensor | None = None
+) -> dict[str, Tensor]:
     """Draw one face per seed.
 
     Args:

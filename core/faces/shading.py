@@ -15,14 +15,26 @@ def key_direction(q: Values, turn: Tensor) -> Tensor:
     """Unit vectors to the key light in the head frame, [3, N, 1, 1]."""
     azimuth = q.flat("light_azimuth") * (math.pi / 180)
     elevation = q.flat("light_elevation") * (math.pi / 180)
-    world = torch.stack([azimuth.sin() * elevation.cos(), elevation.sin(),
-                         azimuth.cos() * elevation.cos()], -1)
+    world = torch.stack(
+        [azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos()], -1
+    )
     return torch.einsum("ni,nij->jn", world, turn)[:, :, None, None]
 
 
-def shade(q: Values, colour: Tensor, normal: Tensor, d: Tensor, light: Tensor, turn: Tensor,
-          shadow: Tensor | float, occlusion: Tensor, gloss: Tensor, flesh: Tensor | float,
-          steep: Tensor | float = 1.0, sharpness: int = 22) -> Tensor:
+def shade(
+    q: Values,
+    colour: Tensor,
+    normal: Tensor,
+    d: Tensor,
+    light: Tensor,
+    turn: Tensor,
+    shadow: Tensor | float,
+    occlusion: Tensor,
+    gloss: Tensor,
+    flesh: Tensor | float,
+    steep: Tensor | float = 1.0,
+    sharpness: int = 22,
+) -> Tensor:
     """Lit colour of a surface, [3, N, H, W].
 
     Args:
@@ -49,8 +61,10 @@ def shade(q: Values, colour: Tensor, normal: Tensor, d: Tensor, light: Tensor, t
     bleed = torch.exp(-(((facing - 0.05) / 0.22) ** 2)) * 0.08 * flesh
     lit = lit + colour * bleed * constant_colour(lit, 1.0, 0.25, 0.15)
     half = normalize(light - d)
-    lit = lit + gloss * dot(normal, half).clamp(min=0) ** sharpness * (
-        shadow * key * 0.75 * steep) * warm
+    lit = (
+        lit
+        + gloss * dot(normal, half).clamp(min=0) ** sharpness * (shadow * key * 0.75 * steep) * warm
+    )
     edge = (1 + dot(normal, d)).clamp(0, 1) ** 3 * q["rim"] * 0.13 * steep
     return lit + edge * (0.3 + colour)
 

@@ -31,8 +31,7 @@ def _skull(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     high = smoothstep(-0.2, 0.3, dy)
     height = lower + (0.965 + 0.035 * q["head_height"] - lower) * high
     power = 2.25 + (0.3 + 0.25 * m) * low
-    total = ((dx.abs() / width) ** power + (dy.abs() / height) ** power
-             + (dz.abs() / 0.92) ** power)
+    total = (dx.abs() / width) ** power + (dy.abs() / height) ** power + (dz.abs() / 0.92) ** power
     return total.clamp(min=1e-6) ** (-1 / power)
 
 
@@ -40,9 +39,11 @@ def _mouth_relief(dx: Tensor, dy: Tensor, ax: Tensor, q: Values) -> Tensor:
     line, gap = mouth_line(dx, q), q["gap"]
     up, down = q["upper_lip"], q["lower_lip"]
     inside = smoothstep(1.15, 0.7, ax / q["mouth_w"])
-    relief = (0.026 * torch.exp(-(((dy - line - up * 0.6 - 0.3 * gap) / (up * 0.9)) ** 2))
-              + 0.032 * torch.exp(-(((dy - line + down * 0.6 + 0.7 * gap) / (down * 0.85)) ** 2))
-              - 0.02 * torch.exp(-(((dy - line + 0.2 * gap) / (0.014 + 0.5 * gap)) ** 2)))
+    relief = (
+        0.026 * torch.exp(-(((dy - line - up * 0.6 - 0.3 * gap) / (up * 0.9)) ** 2))
+        + 0.032 * torch.exp(-(((dy - line + down * 0.6 + 0.7 * gap) / (down * 0.85)) ** 2))
+        - 0.02 * torch.exp(-(((dy - line + 0.2 * gap) / (0.014 + 0.5 * gap)) ** 2))
+    )
     return inside * relief
 
 
@@ -82,8 +83,9 @@ def head_radius(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     s = s + (0.055 + 0.02 * m) * bump(ax, dy, 0.0, q["chin_y"], 0.16 + 0.04 * m, 0.1)
     s = s - 0.028 * bump(ax, dy, 0.0, q["mouth_y"] - 0.125 - 0.5 * q["gap"], 0.16, 0.045)
     s = s + _mouth_relief(dx, dy, ax, q) + _nose_relief(dy, ax, q)
-    span = (smoothstep(q["mouth_y"] - 0.1, q["mouth_y"] + 0.05, dy)
-            * smoothstep(q["nose_y"] + 0.05, q["nose_y"] - 0.03, dy))
+    span = smoothstep(q["mouth_y"] - 0.1, q["mouth_y"] + 0.05, dy) * smoothstep(
+        q["nose_y"] + 0.05, q["nose_y"] - 0.03, dy
+    )
     fold = torch.exp(-(((ax - fold_x(dy, q)) / 0.026) ** 2)) * span
     s = s - (0.012 * age**1.5 + 0.003 * smile) * fold
     s = s - age * 0.012 * bump(ax, dy, ex, ey - 0.13, 0.11, 0.022)

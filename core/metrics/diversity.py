@@ -56,9 +56,7 @@ def _rms_between_pairs(flat: Tensor) -> float:
     return float((2 * total / count).sqrt())
 
 
-def nearest_neighbours(
-    images: Tensor, reference: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def nearest_neighbours(images: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The nearest image for each image, by RMS difference at 16 px.
 
     Args:

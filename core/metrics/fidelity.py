@@ -32,10 +32,7 @@ def _window_matrix(size: int, taps: int = 11, sigma: float = 1.5) -> Tensor:
     x = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
     weights = torch.exp(-0.5 * (x / sigma) ** 2)
     weights = weights / weights.sum()
-    rows = [
-        pad(weights, (first, size - taps - first))
-        for first in range(size - taps + 1)
-    ]
+    rows = [pad(weights, (first, size - taps - first)) for first in range(size - taps + 1)]
     return torch.stack(rows)
 
 

@@ -45,22 +45,26 @@ class Canvas:
 
     def mark(self, mask: Tensor, segment: int) -> None:
         """Set the class where `mask` exceeds one half."""
-        self.segment = torch.where(mask > 0.5, torch.full_like(self.segment, segment),
-                                   self.segment)
+        self.segment = torch.where(mask > 0.5, torch.full_like(self.segment, segment), self.segment)
 
     def gather(self, mask: Tensor) -> tuple[Canvas, Tensor]:
         """The pixels of a whole picture where `mask` [N, H, W] holds, and their flat index."""
         index = mask.flatten().nonzero().squeeze(1)
         faces = index // (mask.shape[1] * mask.shape[2])
-        flat = Canvas(self.d.flatten(1)[:, index], self.q.at(faces),
-                      self.colour.flatten(1)[:, index], self.segment.flatten()[index],
-                      self.gloss.flatten()[index], self.grain.flatten(1)[:, index])
+        flat = Canvas(
+            self.d.flatten(1)[:, index],
+            self.q.at(faces),
+            self.colour.flatten(1)[:, index],
+            self.segment.flatten()[index],
+            self.gloss.flatten()[index],
+            self.grain.flatten(1)[:, index],
+        )
         return flat, index
 
     def scatter(self, patch: Canvas, index: Tensor) -> None:
         """Put a painted patch back."""
-        self.colour = self.colour.flatten(1).index_copy(1, index, patch.colour).view_as(
-            self.colour)
-        self.segment = self.segment.flatten().index_copy(0, index, patch.segment).view_as(
-            self.segment)
+        self.colour = self.colour.flatten(1).index_copy(1, index, patch.colour).view_as(self.colour)
+        self.segment = (
+            self.segment.flatten().index_copy(0, index, patch.segment).view_as(self.segment)
+        )
         self.gloss = self.gloss.flatten().index_copy(0, index, patch.gloss).view_as(self.gloss)

@@ -21,13 +21,18 @@ def paint_skin(c: Canvas) -> None:
     blush = bump(ax, dy, 0.44, -0.2, 0.17, 0.13) + 0.6 * bump(ax, dy, 0.0, -0.21, 0.1, 0.08)
     blush = blush * (0.07 + 0.06 * q["makeup"] + 0.03 * q["smile"].clamp(min=0))
     colour = colour * (1 - blush * (1 - 0.5 * q["skin_tone"]) * pink)
-    spots = (smoothstep(0.66, 0.84, fine) * q["freckles"] * (1 - q["skin_tone"])
-             * bump(ax, dy, 0.3, -0.13, 0.35, 0.15))
+    spots = (
+        smoothstep(0.66, 0.84, fine)
+        * q["freckles"]
+        * (1 - q["skin_tone"])
+        * bump(ax, dy, 0.3, -0.13, 0.35, 0.15)
+    )
     colour = colour * (1 - 0.3 * spots * constant_colour(colour, 0.6, 1.0, 1.0))
     bags = (0.04 + 0.19 * age) * bump(ax, dy, q["eye_x"], q["eye_y"] - 0.125, 0.11, 0.035)
     colour = colour * (1 - bags * constant_colour(colour, 0.9, 1.0, 0.8))
-    span = (smoothstep(q["mouth_y"] - 0.06, q["mouth_y"] + 0.06, dy)
-            * smoothstep(q["nose_y"] + 0.04, q["nose_y"] - 0.04, dy))
+    span = smoothstep(q["mouth_y"] - 0.06, q["mouth_y"] + 0.06, dy) * smoothstep(
+        q["nose_y"] + 0.04, q["nose_y"] - 0.04, dy
+    )
     fold = torch.exp(-(((ax - fold_x(dy, q)) / 0.016) ** 2)) * span
     old = age * smoothstep(0.35, 0.8, age)
     fore = torch.sin((dy + 0.04 * torch.cos(dx * 5)) * 62).clamp(min=0)
