@@ -16,9 +16,8 @@ from typing import BinaryIO, cast
 
 from ..errors import InputError
 
-MAX_HEADER_BYTES = (
-    16 * 1024 * 1024
-)  # real headers stay below 1 MiB; the library itself allows 100 MB
+# Real headers stay below 1 MiB; the library itself allows 100 MB.
+MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_RANK = 8
 ITEM_BYTES = {
     "BOOL": 1,

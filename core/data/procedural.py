@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
-from ..faces import LANDMARKS, PARAMETERS, SEGMENTS, Faces, render, sample_parameters
+from ..faces import LANDMARKS, PARAMETERS, POSE, SEGMENTS, Faces, render, sample_parameters
 from ..files import atomic_path
 from .counter import torch_seeds
 from .sources import LABEL_FILE
@@ -41,7 +41,6 @@ FORMAT = 1
 _STREAM_FACES = 301
 _LIMITS = {"count": (1, 10_000_000), "size": (8, 1024), "seed": (0, 2**63 - 1)}
 _NAMES = tuple(parameter.name for parameter in PARAMETERS)
-_POSE = tuple(parameter.name for parameter in PARAMETERS if parameter.group == "pose")
 
 Progress = Callable[[int, int], None]
 
@@ -201,7 +200,7 @@ def _render_group(job: _Job, first: int) -> list[_Face]:
         record = {
             "name": image_name(first + i),
             "identity": seeds[i],
-            "pose": [_number(columns[name][i]) for name in _POSE],
+            "pose": [_number(columns[name][i]) for name in POSE],
             "parameters": [_number(columns[name][i]) for name in _NAMES],
             "landmarks": [[round(x, 3), round(y, 3)] for x, y in landmarks[i]],
             "visibility": visibility[i],
@@ -272,7 +271,7 @@ def _annotations(spec: FacesSpec, records: list[dict[str, Any]], labels: bool) -
             "parameters": [
                 {"name": p.name, "low": p.low, "high": p.high, "group": p.group} for p in PARAMETERS
             ],
-            "pose": list(_POSE),
+            "pose": list(POSE),
             "landmarks": list(LANDMARKS),
             "segments": list(SEGMENTS),
             "images": records,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..latents import seeded_z
+from ..models.blocks import block_resolutions
 from .directions import Direction, layer_range
 
 if TYPE_CHECKING:
@@ -30,11 +31,8 @@ def style_weights(generator: Generator) -> list[Tensor]:
     Equalised learning rate gains are included. float64 on the CPU.
     """
     affines = []
-    blocks = []
-    resolution = 4
-    while resolution <= generator.config.img_resolution:
-        blocks.append(generator.synthesis.get_submodule(f"b{resolution}"))
-        resolution *= 2
+    resolutions = block_resolutions(generator.config.img_resolution)
+    blocks = [generator.synthesis.get_submodule(f"b{resolution}") for resolution in resolutions]
     for block in blocks:
         affines += [getattr(block, n).affine for n in ("conv0", "conv1") if hasattr(block, n)]
     affines.append(blocks[-1].torgb.affine)
