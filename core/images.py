@@ -22,7 +22,7 @@ from .files import atomic_path
 
 MAX_PIXELS = 80_000_000  # Pillow itself warns from 89 million on
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-_DAMAGE = (
+DECODING_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -33,6 +33,7 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
+"""What Pillow raises, beside its own exceptions, on a damaged file."""
 
 
 def read_image(
@@ -70,7 +71,7 @@ def read_image(
         raise InputError(f"{file}: more than the {max_pixels} pixels accepted") from None
     except UnidentifiedImageError:
         raise InputError(f"{file}: not an image ({', '.join(FORMATS)} are read)") from None
-    except _DAMAGE as error:
+    except DECODING_ERRORS as error:
         sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{file}: damaged image ({sentence})") from error
     return torch.from_numpy(array)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,23 +17,13 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
+from ..images import DECODING_ERRORS
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 MAX_PIXELS = 64 * 1024 * 1024
 HEADER_BYTES = 64 * 1024
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
 
@@ -53,7 +42,7 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
         raise InputError(f"{name}: more than {MAX_PIXELS} pixels") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{name}: not an image ({', '.join(_FORMATS)} are read)") from error
-    except _DAMAGE as error:
+    except DECODING_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{name}: damaged image ({reason})") from error
 

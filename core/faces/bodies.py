@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .maths import bump, constant_colour, dot, mix, normalize, rotate, smoothstep
+from .parameters import LONG_HAIR
 from .segments import CLOTH, EAR, NECK
 from .values import Values
 
@@ -73,7 +74,7 @@ def _nearer(
 def add_ears(body: Body, q: Values, origin: Tensor, d: Tensor) -> Body:
     """Both ears, in the head frame."""
     skin = q.colour("skin")
-    hidden = (q["hair_length"] > 0.35).float()
+    hidden = (q["hair_length"] > LONG_HAIR).float()
     for sign in (-1.0, 1.0):
         centre = vector(q, sign * (q["skull"] + 0.045 - 0.14 * hidden), -0.08, -0.03)
         radii = vector(q, 0.095, 0.19 + 0.03 * q["ear_size"], 0.12)

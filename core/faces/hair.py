@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .bodies import FAR, ellipsoid, vector
 from .maths import mix, smoothstep
+from .parameters import LONG_HAIR
 from .values import Values
 
 
@@ -50,7 +51,7 @@ def scalp_layer(
 def long_hair(q: Values, origin: Tensor, d: Tensor) -> HairLayer:
     """Hair behind the neck and in two locks beside the face, merged softly by depth."""
     length, volume, curl = q["hair_length"], q["hair_volume"], q["curl"]
-    grow = ((length - 0.35) / 0.65).clamp(0, 1)
+    grow = ((length - LONG_HAIR) / (1 - LONG_HAIR)).clamp(0, 1)
     layers = [
         (
             vector(q, 0.0, 0.0 - 0.32 * grow, -0.36),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .maths import smoothstep
+from .parameters import LONG_HAIR
 from .values import Values
 
 
@@ -16,7 +17,7 @@ def hair_coverage(dx: Tensor, dy: Tensor, dz: Tensor, q: Values) -> Tensor:
     without a corner.
     """
     ax = dx.abs()
-    long = (q["hair_length"] > 0.35).float()
+    long = (q["hair_length"] > LONG_HAIR).float()
     fringe, line = q["fringe"], q["hairline"]
     sweep = 1 - smoothstep(0.1, 0.75, (dx * torch.sign(q["hair_part"] + 1e-6) + 0.25).abs())
     height = 0.625 + 0.055 * line + 0.015 * q["m"]
@@ -46,7 +47,7 @@ def hair_thickness(dx: Tensor, dy: Tensor, dz: Tensor, cover: Tensor, q: Values)
     volume, curl, length = q["hair_volume"], q["curl"], q["hair_length"]
     top = smoothstep(-0.1, 0.75, dy)
     part = torch.exp(-(((dx - 0.33 * q["hair_part"]) / 0.07) ** 2)) * (1 - curl) * (1 - q["fringe"])
-    long = (length > 0.35).float()
+    long = (length > LONG_HAIR).float()
     side = 0.1 + 0.25 * volume * volume + 0.25 * long
     thick = 0.02 + 0.015 * long + (0.035 + 0.115 * volume) * (side + (1 - side) * top)
     thick = thick + 0.06 * length * long * (1 - top)

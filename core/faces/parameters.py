@@ -126,6 +126,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
 )
 
+LONG_HAIR = 0.35
+"""Value of `hair_length` above which hair falls beside the face and covers the ears."""
+
 PARAMETER_NAMES: tuple[str, ...] = tuple(p.name for p in PARAMETERS)
 IDENTITY: tuple[str, ...] = tuple(p.name for p in PARAMETERS if p.group == "identity")
 POSE: tuple[str, ...] = tuple(p.name for p in PARAMETERS if p.group == "pose")

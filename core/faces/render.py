@@ -17,7 +17,7 @@ from .landmarks import landmark_points, landmark_visibility, project_landmarks
 from .march import HEAD, OUTER, HeadMap, surface_normal
 from .maths import dot, mix, rotate, smoothstep
 from .paint import Canvas, paint_beard, paint_brows, paint_eyes, paint_mouth, paint_skin
-from .parameters import check_parameters
+from .parameters import LONG_HAIR, check_parameters
 from .randomness import lattice
 from .segments import BACKGROUND, CLOTH, GLASSES, HAIR, SKIN
 from .shading import background, expose, key_direction, shade, steepness_mask
@@ -141,7 +141,9 @@ def _shadow(s: _Scene, t: Tensor, normal: Tensor) -> Tensor:
 
 def _long_layer(s: _Scene) -> tuple[HairLayer, Tensor] | None:
     """Shaded long hair of the faces that have it, with their numbers; None when none has."""
-    faces = ((s.q.flat("hair_length") > 0.35) & (s.q.flat("baldness") < 0.5)).nonzero().squeeze(1)
+    faces = (
+        ((s.q.flat("hair_length") > LONG_HAIR) & (s.q.flat("baldness") < 0.5)).nonzero().squeeze(1)
+    )
     if len(faces) == 0:
         return None
     q = s.q.rows(faces)
