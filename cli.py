@@ -3,7 +3,9 @@
 import functools
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     0: done; 1: something failed on our side; 2: the user's input was wrong; 130: Ctrl-C.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
@@ -43,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        from .core.errors import as_input_error
+
+        error = as_input_error(error) or error
         print(f"ganvas: {_sentence(error)}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     return 0
@@ -276,14 +283,11 @@ def metrics(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a model or a set of images against real images."""
-    from .core.checkpoints import load, resolve_model
     from .core.data import open_dataset
-    from .core.evaluation import measure
+    from .core.evaluation import measure, open_model_or_images
 
-    pictures = open_dataset(real)
-    images = Path(fake).is_dir() or Path(fake).suffix == ".zip" or fake.startswith("faces:")
-    other = open_dataset(fake) if images else load(resolve_model(fake))
-    numbers = measure([name.strip() for name in names.split(",")], pictures, other, count, seed)
+    wanted = [name.strip() for name in names.split(",")]
+    numbers = measure(wanted, open_dataset(real), open_model_or_images(fake), count, seed)
     if as_json:
         print(json.dumps(numbers, indent=2))
         return

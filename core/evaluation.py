@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .checkpoints import Model
-from .data import ImageDataset
+from .checkpoints import Model, load, resolve_model
+from .data import ImageDataset, open_dataset
 from .errors import InputError
 from .metrics import pairwise_diversity, psnr, sliced_wasserstein, ssim
+from .models.stylegan2 import Generator
 from .restoration import DEFAULT, bicubic, degrade, median, sample_degradations
 from .restoration.apply import restore
 from .sampling import sample_images
-
-if TYPE_CHECKING:
-    from .models.stylegan2 import Generator
 
 Numbers = dict[str, float]
 
 _SET_METRICS = ("swd", "diversity")
 _PAIR_METRICS = ("psnr", "ssim")
 _DAMAGE_SEED = 1_000_000
+
+
+def open_model_or_images(text: str) -> Model | ImageDataset:
+    """Open what `--fake` names: a folder, a zip archive or `faces:...`, else a model.
+
+    Raises:
+        InputError: it is neither, or cannot be read.
+    """
+    if Path(text).is_dir() or Path(text).suffix == ".zip" or text.startswith("faces:"):
+        return open_dataset(text)
+    return load(resolve_model(text))
 
 
 def measure(
@@ -93,10 +102,9 @@ def _images(fake: Model | ImageDataset, count: int) -> Tensor:
         if len(fake) < count:
             raise InputError(f"metrics: expected {count} images in --fake, got {len(fake)}")
         return fake.images(torch.arange(count)).to(torch.float32).div_(255)
-    if fake.generator is None:
+    if not isinstance(fake.generator, Generator):
         raise InputError(f"metrics: expected a generator or a restorer, got a {fake.arch}")
-    generator: Generator = fake.generator  # pyright: ignore[reportAssignmentType]
-    return torch.stack(list(sample_images(generator, range(count), chunk=32)))
+    return torch.stack(list(sample_images(fake.generator, range(count), chunk=32)))
 
 
 def _restoration(names: list[str], clean: Tensor, model: Model) -> Numbers:

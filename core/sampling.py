@@ -12,12 +12,13 @@ from torch import Tensor
 from .errors import InputError
 from .images import contact_sheet, save_png
 from .latents import MAX_SEED, NOISE_MODES, class_labels, seeded_z
+from .models.stylegan2 import Generator
 
 if TYPE_CHECKING:
     from .checkpoints import Model
-    from .models.stylegan2 import Generator
 
 MAX_IMAGES = 1_000_000
+MAX_PSI = 10
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -30,12 +31,12 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not _is_number(first) or (dash and not _is_number(last)):
-            raise InputError(f"seeds: expected numbers and ranges such as 0-15,40, got {text!r}")
+            raise InputError(f"seeds: expected numbers and ranges like 0-15,40, got {text[:80]!r}")
         low, high = int(first), int(last) if dash else int(first)
         if high < low or high > MAX_SEED:
             raise InputError(f"seeds: {part.strip()} must ascend within 0..{MAX_SEED}")
         if len(seeds) + high - low + 1 > MAX_IMAGES:
-            raise InputError(f"seeds: {text!r} names more than {MAX_IMAGES} seeds")
+            raise InputError(f"seeds: {text[:80]!r} names more than {MAX_IMAGES} seeds")
         seeds.extend(range(low, high + 1))
     return seeds
 
@@ -66,10 +67,12 @@ def sample_images(
     A seed's image does not depend on the other seeds: random noise is drawn from the seed as well.
 
     Raises:
-        InputError: seeds, class or noise mode do not fit.
+        InputError: seeds, psi, class or noise mode do not fit.
     """
     if noise_mode not in NOISE_MODES:
         raise InputError(f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}")
+    if not -MAX_PSI <= psi <= MAX_PSI:
+        raise InputError(f"psi: expected a number of {-MAX_PSI}..{MAX_PSI}, got {psi}")
     device = next(generator.parameters()).device
     for start in range(0, len(seeds), chunk):
         part = seeds[start : start + chunk]
@@ -100,9 +103,9 @@ def write_samples(
     Raises:
         InputError: the model has no generator, or as `sample_images`.
     """
-    if model.generator is None:
+    generator = model.generator
+    if not isinstance(generator, Generator):
         raise InputError(f"{model.path}: a {model.arch} cannot sample; a generator is needed")
-    generator: Generator = model.generator  # pyright: ignore[reportAssignmentType]
     kept: list[Tensor] = []
     images = sample_images(
         generator, seeds, psi=psi, class_index=class_index, noise_mode=noise_mode

@@ -226,3 +226,35 @@ def test_a_reader_that_leaves_a_pipe_is_no_error_message(tmp_path, model):
     errors = process.stderr.read()
     assert process.wait(timeout=60) in (0, 1)
     assert "Traceback" not in errors and "BrokenPipe" not in errors
+
+
+@pytest.mark.parametrize("command", ["faces", "run"])
+def test_a_path_that_cannot_be_written_is_the_users_mistake(tmp_path, capsys, command):
+    (tmp_path / "file").write_text("")
+    below = str(tmp_path / "file" / "below")
+    workflow = {"1": {"class_type": "SaveImage", "inputs": {"images": ["2", 0]}}}
+    workflow["2"] = {"class_type": "LoadImage", "inputs": {"image": "x.png"}}
+    (tmp_path / "w.json").write_text(json.dumps(workflow))
+    arguments = {
+        "faces": ["faces", "--count", "1", "--size", "16", "--out", f"{below}.zip"],
+        "run": ["run", str(tmp_path / "w.json"), "--output-dir", below],
+    }
+    assert main(arguments[command]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ganvas: ") and "Error" not in error
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["file", "w.json"]
+
+
+def test_a_terminated_run_cleans_up_as_after_ctrl_c(tmp_path):
+    code = "import sys; from ganvas.cli import main; sys.exit(main(sys.argv[1:]))"
+    out = tmp_path / "faces.zip"
+    source = f"import runpy; runpy.run_path({str(ROOT / 'tests' / 'conftest.py')!r}); {code}"
+    arguments = ["faces", "--count", "100000", "--size", "32", "--out", str(out)]
+    child = subprocess.Popen([sys.executable, "-c", source, *arguments], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir()), "the archive was never begun"
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=60) == 130
+    assert list(tmp_path.iterdir()) == []

@@ -79,7 +79,7 @@ def parse_strengths(text: str) -> tuple[float, ...]:
         values = (math.nan,)
     if not 1 <= len(values) <= MAX_STRENGTHS or not all(map(math.isfinite, values)):
         raise InputError(
-            f"strengths: expected 1 to {MAX_STRENGTHS} numbers such as '-3, 0, 3', got {text!r}"
+            f"strengths: expected 1 to {MAX_STRENGTHS} numbers like '-3, 0, 3', got {text[:80]!r}"
         )
     return values
 

@@ -7,7 +7,7 @@ largest eigenvalues (equations 5 to 8). No samples and no labels are needed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -32,7 +32,9 @@ def style_weights(generator: Generator) -> list[Tensor]:
     """
     affines = []
     resolutions = block_resolutions(generator.config.img_resolution)
-    blocks = [generator.synthesis.get_submodule(f"b{resolution}") for resolution in resolutions]
+    blocks: list[Any] = [
+        generator.synthesis.get_submodule(f"b{resolution}") for resolution in resolutions
+    ]
     for block in blocks:
         affines += [getattr(block, n).affine for n in ("conv0", "conv1") if hasattr(block, n)]
     affines.append(blocks[-1].torgb.affine)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...core.errors import InputError
+from ...core.errors import InputError, as_input_error
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ def node_failure(
     node_id: str, class_type: str, original: BaseException, title: str = ""
 ) -> NodeFailedError:
     """Wrap an exception of a node, keeping the user's mistakes apart from ours."""
-    kind = NodeInputError if isinstance(original, InputError) else NodeFailedError
-    return kind(node_id, class_type, original, title)
+    mistake = as_input_error(original)
+    if mistake is not None:
+        return NodeInputError(node_id, class_type, mistake, title)
+    return NodeFailedError(node_id, class_type, original, title)
 
 
 def workflow_error(type: str, message: str, details: str = "") -> GraphError:

@@ -15,6 +15,7 @@ from ..spec import NodeSpec
 from .ui_format import ui_to_api
 
 MAX_BYTES = 64 * 2**20
+MAX_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def parse_workflow(data: Any, registry: Mapping[str, NodeSpec], name: str = "wor
     Raises:
         InputError: Neither of the two formats (a `GraphError` when it is a malformed one).
     """
+    _refuse_deep(data, name)
     if isinstance(data, dict) and isinstance(data.get("prompt"), dict) and "nodes" not in data:
         data = data["prompt"]  # the body of a request to /prompt
     if isinstance(data, dict) and isinstance(data.get("nodes"), list):
@@ -75,6 +77,21 @@ def parse_workflow(data: Any, registry: Mapping[str, NodeSpec], name: str = "wor
         f'{name}: expected a workflow in ComfyUI\'s UI format (with "nodes") or API '
         'format (an object of nodes with "class_type"), got neither'
     )
+
+
+def _refuse_deep(data: Any, name: str) -> None:
+    """Refuse lists and objects nested so deep that walking them would exhaust the stack."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise InputError(f"{name}: expected at most {MAX_DEPTH} levels of nested lists and objects")
 
 
 def _from_png(path: Path, registry: Mapping[str, NodeSpec]) -> Workflow:

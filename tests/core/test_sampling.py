@@ -110,3 +110,9 @@ def test_device_names_are_checked():
     for name in ("gpu", "cuda:x", "cuda:99", ""):
         with pytest.raises(InputError, match="device"):
             choose_device(name)
+
+
+@pytest.mark.parametrize("psi", [float("nan"), float("inf"), 1e30])
+def test_a_psi_out_of_all_bounds_is_named(psi):
+    with pytest.raises(InputError, match=r"psi: expected a number of -10..10"):
+        next(sample_images(generator(), [0], psi=psi))

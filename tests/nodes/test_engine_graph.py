@@ -322,3 +322,12 @@ def test_no_file_raises_anything_but_an_input_error(small, host, data):
         prepare(parse_workflow(data, small.registry).prompt, small.registry, host)
     except InputError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize("depth", [200, 900])
+def test_a_value_nested_too_deep_is_refused_before_it_is_walked(small, depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    with pytest.raises(InputError, match="at most 100 levels"):
+        parse_workflow({"1": {"class_type": "x", "inputs": {"a": value}}}, small.registry)
