@@ -50,17 +50,17 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "stylegan2-faces-16",
             "StyleGAN2 for two CPU cores, 16 px: first stage of the demo generator",
-            _faces(resolution=16, total_kimg=130, r1_gamma=0.02, ema_kimg=5),
+            _faces(resolution=16, total_kimg=67, r1_gamma=0.02, ema_kimg=5),
         ),
         Preset(
             "stylegan2-faces-32",
             "StyleGAN2 for two CPU cores, 32 px: second stage (init=the 16 px run)",
-            _faces(resolution=32, total_kimg=80, r1_gamma=0.05, ema_kimg=5),
+            _faces(resolution=32, total_kimg=43, r1_gamma=0.05, ema_kimg=5),
         ),
         Preset(
             "stylegan2-faces-64",
             "StyleGAN2 for two CPU cores, 64 px: the demo generator (init=the 32 px run)",
-            _faces(resolution=64, total_kimg=140, r1_gamma=0.1, ema_kimg=10),
+            _faces(resolution=64, total_kimg=63, r1_gamma=0.1, ema_kimg=5),
         ),
         Preset(
             "stylegan2-64",
@@ -115,7 +115,7 @@ PRESETS: dict[str, Preset] = {
             "U-Net that restores degraded 64 px faces, L1 and PatchGAN, for two CPU cores",
             RestorerConfig(
                 resolution=64,
-                total_kimg=200,
+                total_kimg=50,
                 batch=16,
                 lr=0.0005,
                 lr_d=0.0002,
