@@ -36,7 +36,7 @@ def downsample(x: Tensor, f: Tensor) -> Tensor:
 class FullyConnectedLayer(nn.Module):
     """Linear layer with equalised learning rate (Karras et al. 2018, section 4.1).
 
-    `weight` is stored N(0, 1) / lr_multiplier. Always computed in the weight's own dtype.
+    `weight` is stored N(0, 1) / lr_multiplier. The result has the weight's own dtype, always.
 
     Shapes: x [N, in_features] -> [N, out_features].
     """
@@ -58,14 +58,18 @@ class FullyConnectedLayer(nn.Module):
         self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
 
     def forward(self, x: Tensor) -> Tensor:
+        # A matrix product sums in another order for another batch size; in evaluation on a CPU the
+        # sums are taken in float64, so that a sample does not depend on its batch.
+        precise = not self.training and x.device.type == "cpu"
+        dtype = torch.float64 if precise else self.weight.dtype
         with torch.autocast(x.device.type, enabled=False):
             y = torch.addmm(
-                self.bias,
-                x.to(self.weight.dtype),
-                self.weight.t(),
+                self.bias.to(dtype),
+                x.to(dtype),
+                self.weight.t().to(dtype),
                 beta=self.bias_gain,
                 alpha=self.weight_gain,
-            )
+            ).to(self.weight.dtype)
             return bias_act(y, act=self.activation)
 
 
