@@ -32,7 +32,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py
 
-# How the demo models were made: about an hour and a half on two CPU cores. Each stage starts from the one before; Ctrl-C
+# How the demo models were made: well over an hour on two CPU cores. Each stage starts from the one before; Ctrl-C
 # and another `make train-demo` go on where it stopped.
 train-demo: $(VENV)/installed runs/faces-64.zip
 	$(BIN)/ganvas train stylegan2-faces-16 --data runs/faces-64.zip --outdir runs/faces-16
