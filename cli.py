@@ -57,10 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     """What to tell the user: their own mistakes in full, anything else in one line."""
-    from .core.errors import InputError
+    from .core.errors import InputError, OperationError, printable
 
-    text = str(error).strip()
-    if isinstance(error, InputError):
+    # A workflow's errors come one to a line; nothing else in a message may reach the terminal raw.
+    text = "\n".join(printable(line) for line in str(error).strip().split("\n"))
+    if isinstance(error, (InputError, OperationError)):
         return text
     first = text.splitlines()[0] if text else "no further details"
     if isinstance(error, ValueError):

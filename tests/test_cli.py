@@ -258,3 +258,40 @@ def test_a_terminated_run_cleans_up_as_after_ctrl_c(tmp_path):
     child.send_signal(signal.SIGTERM)
     assert child.wait(timeout=60) == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def workflow_file(folder: Path, image: str, prefix: str = "x", title: str = "title") -> str:
+    nodes = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": image}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
+    }
+    for node in nodes.values():
+        node["_meta"] = {"title": title}
+    (folder / "w.json").write_text(json.dumps(nodes))
+    return str(folder / "w.json")
+
+
+@pytest.mark.parametrize("image", ["missing.png", "damaged.png"])
+def test_control_characters_of_a_workflow_never_reach_the_terminal(tmp_path, capsys, image):
+    (tmp_path / "damaged.png").write_text("not an image")
+    workflow = workflow_file(tmp_path, image, title="\x1b[2J\r\x9bm\nganvas: all is well\u202e")
+    arguments = ["run", workflow, "--input-dir", str(tmp_path), "--output-dir", str(tmp_path / "o")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert r"(\x1b[2J\r\x9bm\nganvas: all is well\u202e)" in error
+    assert error.count("\n") == 1 and not set("\x1b\r\x9b\u202e") & set(error)
+
+
+def test_a_run_that_stops_by_itself_says_so_in_one_sentence(monkeypatch, capsys):
+    from ganvas.training.distributed import RankLostError
+    from ganvas.training.errors import TrainingError
+
+    for kind in (TrainingError, RankLostError):
+
+        def stopped(*_, kind=kind, **__):
+            raise kind("train: stopped at kimg 1.00 because loss_g nan")
+
+        monkeypatch.setattr("ganvas.training.loop.train", stopped)
+        assert main(["train", "stylegan2-64", "--dry-run"]) == 1
+        expected = "ganvas: train: stopped at kimg 1.00 because loss_g nan\n"
+        assert capsys.readouterr().err == expected

@@ -14,17 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..core.errors import InputError
 
 STDDEV_GROUP = 4  # samples that share one minibatch standard deviation
+MAX_KIMG = 1e9
+MAX_CHANNELS = 65536
 
 
 class RunConfig(BaseModel):
     """What every preset has in common."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     resolution: int = Field(
         ge=8, le=2048, description="width and height of the images, a power of two"
     )
-    total_kimg: float = Field(gt=0, description="length of the run")
+    total_kimg: float = Field(gt=0, le=MAX_KIMG, description="length of the run")
     batch: int = Field(ge=2, le=65536, description="images per step, over all ranks")
     grad_accum: int = Field(
         default=1, ge=1, description="parts in which a rank computes its share of a batch"
@@ -42,8 +44,12 @@ class RunConfig(BaseModel):
     )
     mirror: bool = Field(default=True, description="mirror half of the real images")
     seed: int = Field(default=0, ge=0, lt=2**63, description="everything random follows from it")
-    snapshot_kimg: float = Field(default=50.0, gt=0, description="distance of snapshots")
-    tick_kimg: float = Field(default=1.0, gt=0, description="distance of progress lines")
+    snapshot_kimg: float = Field(
+        default=50.0, gt=0, le=MAX_KIMG, description="distance of snapshots"
+    )
+    tick_kimg: float = Field(
+        default=1.0, gt=0, le=MAX_KIMG, description="distance of progress lines"
+    )
     keep: int = Field(default=2, ge=1, description="snapshots kept")
     amp: Literal["none", "bf16"] = Field(default="none", description="autocast of the convolutions")
     channels_last: bool = Field(default=True, description="memory format of the activations")
@@ -94,13 +100,15 @@ class RunConfig(BaseModel):
 class StyleGAN2Config(RunConfig):
     """StyleGAN2 with optional ADA or DiffAugment."""
 
-    z_dim: int = Field(default=512, ge=1)
-    w_dim: int = Field(default=512, ge=1)
+    z_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS)
+    w_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS)
     mapping_layers: int = Field(default=8, ge=1, le=32)
     channel_base: int = Field(
-        default=32768, ge=8, description="channels at resolution r: channel_base / r"
+        default=32768, ge=8, le=2**24, description="channels at resolution r: channel_base / r"
     )
-    channel_max: int = Field(default=512, ge=1, description="and at most this many")
+    channel_max: int = Field(
+        default=512, ge=1, le=MAX_CHANNELS, description="and at most this many"
+    )
     conv_clamp: float | None = Field(default=None, gt=0)
     style_mixing: float = Field(
         default=0.9, ge=0, le=1, description="share of samples with two styles"
@@ -132,10 +140,10 @@ class StyleGAN2Config(RunConfig):
 class RestorerConfig(RunConfig):
     """U-Net that restores degraded faces, against a PatchGAN discriminator."""
 
-    base_channels: int = Field(default=32, ge=1)
-    channel_max: int = Field(default=128, ge=1)
+    base_channels: int = Field(default=32, ge=1, le=MAX_CHANNELS)
+    channel_max: int = Field(default=128, ge=1, le=MAX_CHANNELS)
     num_levels: int = Field(default=4, ge=1, le=8)
-    d_channels: int = Field(default=32, ge=1)
+    d_channels: int = Field(default=32, ge=1, le=MAX_CHANNELS)
     l1_weight: float = Field(default=1.0, gt=0)
     gan_weight: float = Field(default=0.02, ge=0, description="0: no discriminator at all")
     gan_start_kimg: float = Field(default=20.0, ge=0, description="L1 alone until here")
@@ -196,7 +204,9 @@ def validate(kind: type[ConfigT], values: dict[str, object]) -> ConfigT:
                 f"train: unknown setting {key!r}; {_nearest(key, list(kind.model_fields))}"
             ) from None
         message = message[0].lower() + message[1:]
-        raise InputError(f"train: {key}: {message}, got {first['input']!r}") from None
+        shown = repr(first["input"])
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        raise InputError(f"train: {key}: {message}, got {shown}") from None
 
 
 def _arms(base: RunConfig, key: str) -> tuple[object, ...]:

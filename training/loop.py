@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..core.data import open_dataset
 from ..core.errors import InputError
-from ..core.files import atomic_write
+from ..core.files import atomic_write, check_output_folder
 from . import distributed, snapshot
 from .config import RestorerConfig, RunConfig, StyleGAN2Config, override
 from .errors import TrainingError
@@ -103,9 +103,7 @@ def _run(
         raise InputError(f"train: {error}") from error
     if config.threads:
         torch.set_num_threads(config.threads)
-    if ranks.main:
-        _make_folder(outdir)
-    ranks.wait()
+    check_output_folder(outdir)
 
     state_path = _state_to_continue(outdir, resume)
     state = snapshot.read(state_path) if state_path is not None else None
@@ -133,7 +131,8 @@ def _run(
         "licence": config.licence,
         "threads": torch.get_num_threads(),
     }
-    if ranks.main:
+    if ranks.main:  # only now, so that settings or data that do not fit leave nothing behind
+        _make_folder(outdir)
         snapshot.clean(outdir)
         atomic_write(outdir / "config.json", config.model_dump_json(indent=1) + "\n")
     reporter.start(first * config.batch)

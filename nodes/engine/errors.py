@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...core.errors import InputError, as_input_error
+from ...core.errors import InputError, as_input_error, printable
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class NodeError:
         place = f"node {self.node_id} ({self.title or self.class_type})" if self.node_id else ""
         if self.socket:
             place += f", input {self.socket}"
-        return ": ".join(part for part in (place, self.message, self.details) if part)
+        text = ": ".join(part for part in (place, self.message, self.details) if part)
+        return printable(text)  # titles and values are whatever the workflow's author wrote
 
 
 class GraphError(InputError):
@@ -68,7 +69,8 @@ class NodeFailedError(Exception):
         reason = str(original) or type(original).__name__
         if not isinstance(original, InputError):
             reason = f"{type(original).__name__}: {original}"
-        super().__init__(f"node {node_id} ({title or class_type}): {reason}")
+        place = f"node {node_id} ({title or class_type})"
+        super().__init__(f"{printable(place)}: {reason}")
 
 
 class NodeInputError(NodeFailedError, InputError):

@@ -9,7 +9,14 @@ import textwrap
 
 import pytest
 
-from ganvas.core.files import atomic_path, atomic_write
+from ganvas.core.errors import InputError, printable
+from ganvas.core.files import (
+    atomic_path,
+    atomic_write,
+    check_input_file,
+    check_output_folder,
+    kind_of,
+)
 
 
 def test_text_and_bytes_are_written_exactly(tmp_path):
@@ -62,12 +69,11 @@ def test_permissions_follow_the_umask_or_the_replaced_file(tmp_path):
 def test_a_killed_process_leaves_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    files = os.path.join(os.path.dirname(__file__), "..", "..", "core", "files.py")
+    conftest = os.path.join(os.path.dirname(__file__), "..", "conftest.py")
     script = f"""
-        import importlib.util, os, signal
-        spec = importlib.util.spec_from_file_location("files", {os.path.abspath(files)!r})
-        files = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(files)
+        import os, runpy, signal
+        runpy.run_path({os.path.abspath(conftest)!r})
+        from ganvas.core import files
         with files.atomic_path({str(target)!r}) as temporary:
             temporary.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -75,3 +81,39 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert target.read_text() == "old"
+
+
+def test_what_lies_at_a_path_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert kind_of(tmp_path) == "a folder"
+    assert kind_of(tmp_path / "file") == "a file"
+    assert kind_of(tmp_path / "no") == kind_of(tmp_path / "file" / "no") == "nothing there"
+    assert kind_of("a\0b") == "a name with a null character"
+    assert kind_of("x" * 5000) == "file name too long"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+def test_a_pipe_is_refused_before_anything_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(InputError, match="expected a model, got a device, pipe or socket"):
+            check_input_file(path, "a model")
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_the_block_runs(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for path, reason in [(tmp_path, "got a folder"), (tmp_path / "file" / "a" / "b", "is a file")]:
+        with pytest.raises(InputError, match=reason), atomic_path(path):
+            pytest.fail("the work was begun")
+    with pytest.raises(InputError, match="expected a folder to write to, got a file"):
+        check_output_folder(tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="not writable"), atomic_path(tmp_path / "a" / "b"):
+        pytest.fail("the work was begun")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_texts_for_a_terminal_keep_letters_and_lose_control_characters():
+    assert printable("Größe 画像\u3000\u00a0👨\u200d👩") == "Größe 画像\u3000\u00a0👨\u200d👩"
+    raw = "a\n\x1b[2J\x9b\u2028\u202e\udcff"
+    assert printable(raw) == "a\\n\\x1b[2J\\x9b\\u2028\\u202e\\udcff"

@@ -212,7 +212,15 @@ def test_data_and_folder_are_required(tmp_path, images_zip, tiny):
         train(PRESET, tmp_path / "nothing", tmp_path / "run", tiny, say=silent)
 
 
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, images_zip, tiny):
+    wrong = {"data": [tmp_path / "nothing"], "init": [images_zip, f"init={tmp_path / 'no'}"]}
+    for data, *settings in wrong.values():
+        with pytest.raises(InputError):
+            train(PRESET, data, tmp_path / "new" / "run", [*tiny, *settings], say=silent)
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_output_folder_that_cannot_be_made(tmp_path, images_zip, tiny):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="cannot write to"):
+    with pytest.raises(InputError, match="cannot be made"):
         train(PRESET, images_zip, tmp_path / "file" / "run", tiny, say=silent)
