@@ -3,3 +3,7 @@
 
 class BackendError(RuntimeError):
     """A forced backend does not exist or does not take the call; nothing falls back silently."""
+
+
+class BuildError(BackendError):
+    """A compiled backend cannot be built here; the message is one sentence that says why."""

@@ -8,6 +8,9 @@ from pathlib import Path
 # Several pytest workers share the machine: more threads each only make them wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+# Without a GPU, Triton kernels run in its interpreter; it must be chosen before the first import.
+if not any(Path("/dev").glob("nvidia[0-9]*")):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 
