@@ -13,6 +13,9 @@ from .segments import CLOTH, EAR, NECK
 from .values import Values
 
 FAR = 1e3
+"""Distance of a ray that meets nothing."""
+CLIP = 20.0
+"""Distances are cut here before they become places: behind everything, yet small and exact."""
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .bodies import FAR, ellipsoid, vector
+from .bodies import CLIP, FAR, ellipsoid, vector
 from .maths import mix, smoothstep
 from .parameters import LONG_HAIR
 from .values import Values
@@ -54,7 +54,7 @@ def long_hair(q: Values, origin: Tensor, d: Tensor) -> HairLayer:
     grow = ((length - LONG_HAIR) / (1 - LONG_HAIR)).clamp(0, 1)
     layers = [
         (
-            vector(q, 0.0, 0.0 - 0.32 * grow, -0.36),
+            vector(q, 0.0, -0.32 * grow, -0.36),
             vector(q, 0.86 + 0.06 * grow + 0.1 * volume + 0.06 * curl, 0.9 + 0.5 * grow, 0.6),
         )
     ]
@@ -78,7 +78,7 @@ def long_hair(q: Values, origin: Tensor, d: Tensor) -> HairLayer:
         t = torch.where(front > 0.5, ti, t)
         alpha = torch.maximum(alpha, ai * (ti < FAR))
     assert t is not None and n is not None and alpha is not None
-    p = origin + t.clamp(max=20.0) * d
+    p = origin + t.clamp(max=CLIP) * d
     pattern = 0.5 * torch.sin(
         p[0] * 30 + q["phase"] + curl * 2.5 * torch.sin(p[1] * 9 + q["phase"])
     ) + 0.35 * torch.sin(p[0] * 63 + curl * 3 * torch.sin(p[1] * 13))

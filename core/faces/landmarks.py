@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .bodies import CLIP
 from .camera import Camera
 from .march import HeadMap
 from .shape import mouth_line
@@ -83,7 +84,7 @@ def landmark_visibility(
         size: width of the picture in pixels.
     """
     grid = (pixels / size * 2 - 1)[:, None]
-    maps = torch.stack([depth.clamp(max=20.0), covered], 1)
+    maps = torch.stack([depth.clamp(max=CLIP), covered], 1)
     seen = functional.grid_sample(
         maps, grid, mode="nearest", padding_mode="border", align_corners=False
     )[:, :, 0]

@@ -11,7 +11,11 @@ from .maths import dot
 from .shape import head_radius
 from .values import Values
 
+# The directions fill the unit disc of the map; the margin lets differences reach over its rim.
 _SPAN = 1.02
+# The direction straight back is the whole rim of the disc; these keep divisions there finite.
+_RIM, _TINY_NORM, _TINY_RIM = 0.9999, 1e-9, 1e-4
+_MAX_COVER = 0.5  # hair is opaque long before: cutting here keeps interpolated edges sharp
 HEAD, OUTER = slice(0, 3), slice(3, 7)
 
 
@@ -29,22 +33,26 @@ def _soften(field: Tensor) -> Tensor:
 class HeadMap:
     """Radius, gradient and hair coverage on a Lambert equal-area map of all directions.
 
+    Args:
+        q: the faces' numbers.
+        texels: T, width and height of the map.
+
     Attributes:
-        channels: [N, 7, T, T]: head radius and its two map derivatives, radius of head or hair
+        channels: [N, 7, T, T], head radius and its two map derivatives, radius of head or hair
             with its derivatives, hair coverage.
     """
 
-    def __init__(self, q: Values, size: int) -> None:
-        g = torch.linspace(-_SPAN, _SPAN, size, device=q.flat("yaw").device)
+    def __init__(self, q: Values, texels: int) -> None:
+        g = torch.linspace(-_SPAN, _SPAN, texels, device=q.flat("yaw").device)
         y, x = torch.meshgrid(g, g, indexing="ij")
-        square = (x * x + y * y).clamp(max=0.9999)
+        square = (x * x + y * y).clamp(max=_RIM)
         k = 2 * (1 - square).sqrt()
         dx, dy, dz = (x * k)[None], (y * k)[None], (1 - 2 * square)[None]
-        step = float(2 * _SPAN / (size - 1))
+        step = 2 * _SPAN / (texels - 1)
         head = _soften(head_radius(dx, dy, dz, q))
         cover = hair_coverage(dx, dy, dz, q)
         outer = _soften(torch.maximum(head, head + hair_thickness(dx, dy, dz, cover, q)))
-        cover = cover.clamp(-0.5, 0.5)
+        cover = cover.clamp(-_MAX_COVER, _MAX_COVER)
         self.channels = torch.stack(
             [head, *_gradient(head, step), outer, *_gradient(outer, step), cover], 1
         )
@@ -55,9 +63,9 @@ class HeadMap:
 
     @staticmethod
     def _place(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        norm = torch.sqrt(dot(p, p) + 1e-9)
+        norm = torch.sqrt(dot(p, p) + _TINY_NORM)
         d = p / norm
-        uv = d[:2] * torch.rsqrt(2 * (1 + d[2]) + 1e-4)
+        uv = d[:2] * torch.rsqrt(2 * (1 + d[2]) + _TINY_RIM)
         return norm, d, uv
 
     @staticmethod
@@ -99,7 +107,7 @@ def surface_normal(d: Tensor, radius: Tensor, gx: Tensor, gy: Tensor) -> tuple[T
     Returns:
         The unit normal [3, ...] and the steepness |grad R| / R [...].
     """
-    k = torch.rsqrt(2 * (1 + d[2]) + 1e-4)
+    k = torch.rsqrt(2 * (1 + d[2]) + _TINY_RIM)
     g = torch.stack([gx * k, gy * k, -(gx * d[0] + gy * d[1]) * k**3])
     g = g - dot(g, d) * d
     n = d - g / radius

@@ -7,9 +7,11 @@ import zlib
 import torch
 from torch import Tensor
 
-_GOLDEN = -7046029254386353131
-_MIX_1 = -4658895280553007687
-_MIX_2 = -7723592293110705685
+# As in core.data.counter, whose numpy hash stays on the CPU: this one runs on the faces' device.
+# torch has no uint64 arithmetic, so the constants are written as int64, modulo 2**64.
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MIX_2 = 0x94D049BB133111EB - (1 << 64)
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .maths import constant_colour, dot, normalize, smoothstep
+from .scene import Scene
 from .values import Values
 
 
@@ -21,51 +23,52 @@ def key_direction(q: Values, turn: Tensor) -> Tensor:
     return torch.einsum("ni,nij->jn", world, turn)[:, :, None, None]
 
 
+class Surface(Protocol):
+    """What `shade` asks of a surface; tensors [N, H, W] or [3, N, H, W], normals in head frame."""
+
+    @property
+    def normal(self) -> Tensor: ...
+    @property
+    def colour(self) -> Tensor:
+        """Albedo."""
+        ...
+
+    @property
+    def occlusion(self) -> Tensor:
+        """0 hidden from the sky to 1 open."""
+        ...
+
+    @property
+    def gloss(self) -> Tensor:
+        """Strength of the highlight."""
+        ...
+
+
 def shade(
-    q: Values,
-    colour: Tensor,
-    normal: Tensor,
-    d: Tensor,
-    light: Tensor,
-    turn: Tensor,
-    shadow: Tensor | float,
-    occlusion: Tensor,
-    gloss: Tensor,
-    flesh: Tensor | float,
-    steep: Tensor | float = 1.0,
-    sharpness: int = 22,
+    s: Scene, surface: Surface, shadow: Tensor | float, flesh: Tensor | float, sharpness: int
 ) -> Tensor:
     """Lit colour of a surface, [3, N, H, W].
 
     Args:
-        q: the faces' numbers.
-        colour: albedo [3, N, H, W].
-        normal: unit normals in the head frame.
-        d: unit ray directions in the head frame.
-        light: `key_direction`.
-        turn: head-to-camera rotations [N, 3, 3].
+        s: the faces' numbers, rays and light.
+        surface: what the rays meet.
         shadow: 0 in shadow to 1 in light.
-        occlusion: 0 hidden from the sky to 1 open.
-        gloss: strength of the highlight.
         flesh: 1 where light bleeds through skin.
-        steep: 0 where the surface is too steep for a reliable highlight.
         sharpness: exponent of the highlight.
     """
-    facing = dot(normal, light)
+    q, normal, colour = s.q, surface.normal, surface.colour
+    facing = dot(normal, s.light)
     key = q["key"] * (0.74 + 0.2 * q["skin_tone"])
     warm = torch.stack([1 + 0.07 * q["warmth"], torch.ones_like(key), 1 - 0.09 * q["warmth"]])
     direct = key * (facing * 0.78 + 0.22).clamp(min=0) * (0.35 + 0.65 * shadow)
-    up = dot(normal, turn[:, 1].t()[:, :, None, None])
-    sky = q["ambient"] * (0.88 + 0.2 * up) * occlusion
-    lit = colour * (sky + direct * (0.55 + 0.45 * occlusion) * warm)
+    up = dot(normal, s.turn[:, 1].t()[:, :, None, None])
+    sky = q["ambient"] * (0.88 + 0.2 * up) * surface.occlusion
+    lit = colour * (sky + direct * (0.55 + 0.45 * surface.occlusion) * warm)
     bleed = torch.exp(-(((facing - 0.05) / 0.22) ** 2)) * 0.08 * flesh
     lit = lit + colour * bleed * constant_colour(lit, 1.0, 0.25, 0.15)
-    half = normalize(light - d)
-    lit = (
-        lit
-        + gloss * dot(normal, half).clamp(min=0) ** sharpness * (shadow * key * 0.75 * steep) * warm
-    )
-    edge = (1 + dot(normal, d)).clamp(0, 1) ** 3 * q["rim"] * 0.13 * steep
+    highlight = dot(normal, normalize(s.light - s.d)).clamp(min=0) ** sharpness
+    lit = lit + surface.gloss * highlight * (shadow * key * 0.75) * warm
+    edge = (1 + dot(normal, s.d)).clamp(0, 1) ** 3 * q["rim"] * 0.13
     return lit + edge * (0.3 + colour)
 
 

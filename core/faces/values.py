@@ -119,7 +119,7 @@ def _colours(p: dict[str, Tensor], f: dict[str, Tensor]) -> dict[str, Tensor]:
     i = p["iris_hue"]
     iris = torch.stack([0.33 - 0.15 * i, 0.2 + 0.24 * i, 0.1 + 0.45 * i])
     dice = (p["texture"] * 97) % 1
-    stick = hsv((0.93 + 0.1 * dice) % 1, 0.68 + 0 * t, 0.72 + 0 * t)
+    stick = hsv((0.93 + 0.1 * dice) % 1, torch.full_like(t, 0.68), torch.full_like(t, 0.72))
     factor = torch.tensor([0.88, 0.56, 0.57], device=t.device)[:, None]
     lips = skin * factor + (stick - skin * factor) * 0.5 * p["makeup"]
     frame = hsv((p["texture"] * 37) % 1, 0.45 * (dice > 0.6), 0.07 + 0.25 * (dice > 0.8))
