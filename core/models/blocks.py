@@ -1,10 +1,9 @@
 """What the generator and the discriminator of StyleGAN2 share: block sizes and their checks."""
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
-Architecture = Literal["skip", "resnet", "orig"]
-
-_ARCHITECTURES = ("skip", "resnet", "orig")
+BlockWiring = Literal["skip", "resnet", "orig"]
+"""How blocks are joined to the image and to each other (Karras et al. 2020, section 4.1)."""
 
 
 class BlockConfig(Protocol):
@@ -23,7 +22,7 @@ class BlockConfig(Protocol):
     @property
     def num_mapping_layers(self) -> int: ...
     @property
-    def architecture(self) -> Architecture: ...
+    def architecture(self) -> BlockWiring: ...
 
 
 def block_resolutions(img_resolution: int) -> list[int]:
@@ -45,9 +44,10 @@ def check_config(network: str, config: BlockConfig) -> None:
     size = config.img_resolution
     if size < 4 or size & (size - 1):
         raise ValueError(f"{network}: expected img_resolution 4, 8, 16, ..., got {size}")
-    if config.architecture not in _ARCHITECTURES:
+    if config.architecture not in get_args(BlockWiring):
         raise ValueError(
-            f"{network}: expected architecture of {_ARCHITECTURES}, got {config.architecture!r}"
+            f"{network}: expected architecture of {get_args(BlockWiring)}, "
+            f"got {config.architecture!r}"
         )
     if config.channel_max < 1 or config.channel_base < size:
         raise ValueError(

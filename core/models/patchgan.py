@@ -1,14 +1,19 @@
 """A discriminator of image patches (Isola et al. 2017, section 3.2.2)."""
 
+import itertools
 from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .levels import check_sizes, level_channels
+
+_SLOPE = 0.2
+
 
 @dataclass(frozen=True)
 class PatchDiscriminatorConfig:
-    """Everything that `PatchDiscriminator` is built from; its constructor's keyword arguments.
+    """Everything that a `PatchDiscriminator` was built from: its constructor's keyword arguments.
 
     Attributes:
         img_channels: 3 for RGB; 6 where the condition is concatenated.
@@ -16,10 +21,10 @@ class PatchDiscriminatorConfig:
         num_layers: convolutions of stride 2; 3 see patches of 54 x 54 pixels.
     """
 
-    img_channels: int = 3
-    base_channels: int = 32
-    channel_max: int = 256
-    num_layers: int = 3
+    img_channels: int
+    base_channels: int
+    channel_max: int
+    num_layers: int
 
 
 class PatchDiscriminator(nn.Module):
@@ -49,18 +54,15 @@ class PatchDiscriminator(nn.Module):
             channel_max=channel_max,
             num_layers=num_layers,
         )
-        wrong = {key: value for key, value in asdict(self.config).items() if value < 1}
-        if wrong:
-            raise ValueError(f"PatchDiscriminator: expected sizes >= 1, got {wrong}")
-        layers = []
-        features = img_channels
-        for index in range(num_layers):
-            out = min(base_channels * 2**index, channel_max)
-            layers.append(nn.Conv2d(features, out, 4, stride=2, padding=1))
-            features = out
-        layers.append(nn.Conv2d(features, features, 3, padding=1))
-        self.layers = nn.ModuleList(layers)
-        self.logits = nn.Conv2d(features, 1, 3, padding=1)
+        check_sizes("PatchDiscriminator", asdict(self.config))
+        channels = [img_channels, *level_channels(base_channels, channel_max, num_layers)]
+        last = channels[-1]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, 4, stride=2, padding=1)
+            for before, after in itertools.pairwise(channels)
+        )
+        self.layers.append(nn.Conv2d(last, last, 3, padding=1))
+        self.logits = nn.Conv2d(last, 1, 3, padding=1)
 
     @classmethod
     def from_config(cls, config: PatchDiscriminatorConfig) -> "PatchDiscriminator":
@@ -81,5 +83,5 @@ class PatchDiscriminator(nn.Module):
             )
         x = img
         for layer in self.layers:
-            x = functional.leaky_relu(layer(x), 0.2)
+            x = functional.leaky_relu(layer(x), _SLOPE)
         return self.logits(x)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import bias_act, modulated_conv2d
-from .blocks import Architecture, block_channels, block_resolutions, check_config
+from .blocks import BlockWiring, block_channels, block_resolutions, check_config
 from .layers import Conv2dLayer, FullyConnectedLayer, fir_filter, upsample
 from .mapping import MappingNetwork, mix_styles
 from .stylegan2_discriminator import Discriminator, DiscriminatorConfig
@@ -37,7 +37,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Everything that `Generator` is built from; the keyword arguments of its constructor.
+    """Everything that `Generator` was built from: the keyword arguments of its constructor.
 
     Attributes:
         z_dim, w_dim: features of z and of one w.
@@ -52,18 +52,18 @@ class GeneratorConfig:
         w_avg_beta: decay of the running mean of w.
     """
 
-    z_dim: int = 512
-    c_dim: int = 0
-    w_dim: int = 512
-    img_resolution: int = 64
-    img_channels: int = 3
-    channel_base: int = 32768
-    channel_max: int = 512
-    num_mapping_layers: int = 8
-    architecture: Architecture = "skip"
-    conv_clamp: float | None = None
-    mapping_lr_multiplier: float = 0.01
-    w_avg_beta: float = 0.995
+    z_dim: int
+    c_dim: int
+    w_dim: int
+    img_resolution: int
+    img_channels: int
+    channel_base: int
+    channel_max: int
+    num_mapping_layers: int
+    architecture: BlockWiring
+    conv_clamp: float | None
+    mapping_lr_multiplier: float
+    w_avg_beta: float
 
 
 class SynthesisLayer(nn.Module):
@@ -165,7 +165,7 @@ class SynthesisBlock(nn.Module):
         resolution: int,
         img_channels: int,
         is_last: bool,
-        architecture: Architecture,
+        architecture: BlockWiring,
         conv_clamp: float | None,
     ) -> None:
         super().__init__()
@@ -304,7 +304,7 @@ class Generator(nn.Module):
         channel_base: int = 32768,
         channel_max: int = 512,
         num_mapping_layers: int = 8,
-        architecture: Architecture = "skip",
+        architecture: BlockWiring = "skip",
         conv_clamp: float | None = None,
         mapping_lr_multiplier: float = 0.01,
         w_avg_beta: float = 0.995,

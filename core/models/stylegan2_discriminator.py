@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import minibatch_stddev
-from .blocks import Architecture, block_channels, block_resolutions, check_config
+from .blocks import BlockWiring, block_channels, block_resolutions, check_config
 from .layers import Conv2dLayer, FullyConnectedLayer, downsample, fir_filter
 from .mapping import MappingNetwork
 
@@ -23,18 +23,18 @@ class DiscriminatorConfig:
         mbstd_num_channels: statistic channels at 4x4; 0 for none.
     """
 
-    c_dim: int = 0
-    img_resolution: int = 64
-    img_channels: int = 3
-    channel_base: int = 32768
-    channel_max: int = 512
-    architecture: Architecture = "resnet"
-    conv_clamp: float | None = None
-    cmap_dim: int | None = None
-    num_mapping_layers: int = 8
-    mapping_lr_multiplier: float = 0.01
-    mbstd_group_size: int = 4
-    mbstd_num_channels: int = 1
+    c_dim: int
+    img_resolution: int
+    img_channels: int
+    channel_base: int
+    channel_max: int
+    architecture: BlockWiring
+    conv_clamp: float | None
+    cmap_dim: int | None
+    num_mapping_layers: int
+    mapping_lr_multiplier: float
+    mbstd_group_size: int
+    mbstd_num_channels: int
 
 
 class DiscriminatorBlock(nn.Module):
@@ -133,7 +133,7 @@ class Discriminator(nn.Module):
         img_channels: int = 3,
         channel_base: int = 32768,
         channel_max: int = 512,
-        architecture: Architecture = "resnet",
+        architecture: BlockWiring = "resnet",
         conv_clamp: float | None = None,
         cmap_dim: int | None = None,
         num_mapping_layers: int = 8,

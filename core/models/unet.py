@@ -6,12 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .levels import check_sizes, level_channels
+
 _SLOPE = 0.2
+_MAX_LEVELS = 12  # padding goes to multiples of 2**(levels - 1): beyond any image's side
 
 
 @dataclass(frozen=True)
 class RestorationUNetConfig:
-    """Everything that `RestorationUNet` is built from; the keyword arguments of its constructor.
+    """Everything that a `RestorationUNet` was built from: its constructor's keyword arguments.
 
     Attributes:
         img_channels: 3 for RGB.
@@ -19,10 +22,10 @@ class RestorationUNetConfig:
         num_levels: resolutions, from full size down to 1 / 2**(num_levels - 1) of it.
     """
 
-    img_channels: int = 3
-    base_channels: int = 32
-    channel_max: int = 128
-    num_levels: int = 4
+    img_channels: int
+    base_channels: int
+    channel_max: int
+    num_levels: int
 
 
 class ResidualBlock(nn.Module):
@@ -93,11 +96,12 @@ class RestorationUNet(nn.Module):
             channel_max=channel_max,
             num_levels=num_levels,
         )
-        wrong = {key: value for key, value in asdict(self.config).items() if value < 1}
-        if wrong or num_levels > 12:
-            got = wrong or f"num_levels {num_levels}"
-            raise ValueError(f"RestorationUNet: expected sizes >= 1, num_levels <= 12, got {got}")
-        channels = [min(base_channels * 2**i, channel_max) for i in range(num_levels)]
+        check_sizes("RestorationUNet", asdict(self.config))
+        if num_levels > _MAX_LEVELS:
+            raise ValueError(
+                f"RestorationUNet: expected num_levels <= {_MAX_LEVELS}, got {num_levels}"
+            )
+        channels = level_channels(base_channels, channel_max, num_levels)
         self.head = nn.Conv2d(img_channels, channels[0], 3, padding=1)
         self.body = UNetLevel(channels)
         self.tail = nn.Conv2d(channels[0], img_channels, 3, padding=1)
