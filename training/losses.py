@@ -70,11 +70,14 @@ def path_length_penalty(lengths: Tensor, target: Tensor | float) -> Tensor:
 
 
 def lazy_adam(
-    lr: float, betas: tuple[float, float], interval: int
+    lr: float, betas: tuple[float, float], interval: int | None
 ) -> tuple[float, tuple[float, float]]:
     """Adam's settings when a regulariser takes a step of its own every `interval` steps.
 
-    With c = interval / (interval + 1): lr c, betas ** c. Source: Karras et al. 2020, appendix B.
+    With c = interval / (interval + 1): lr c, betas ** c; unchanged where `interval` is None.
+    Source: Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", appendix B.
     """
+    if interval is None:
+        return lr, betas
     c = interval / (interval + 1)
     return lr * c, (betas[0] ** c, betas[1] ** c)

@@ -8,15 +8,6 @@ from torch import Tensor, nn
 from .distributed import Ranks
 
 
-def place(module: nn.Module, device: torch.device, channels_last: bool) -> None:
-    """Move a module to its device and its convolutions' weights to the memory format, in place."""
-    module.to(device)
-    if channels_last:
-        for parameter in module.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
 def adam(module: nn.Module, lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
     """Adam with epsilon 1e-8 over all parameters of a module, in one fused pass."""
     return torch.optim.Adam(module.parameters(), lr=lr, betas=betas, eps=1e-8, fused=True)

@@ -1,4 +1,4 @@
-"""What a run tells: averages of its losses, one line per tick, `log.jsonl`, sample grids."""
+"""What a run tells: one line per tick, `log.jsonl`, sample grids."""
 
 from __future__ import annotations
 
@@ -15,39 +15,11 @@ from torch import Tensor
 
 from ..core.files import atomic_path, atomic_write
 from ..core.images import contact_sheet, save_png
-from .distributed import Ranks
 
 LOG = "log.jsonl"
-_ORDER = ("loss_d", "loss_g", "r1", "path_length", "logits_real", "logits_fake", "augment_p")
-
-
-class Meter:
-    """Sums of scalars that stay on the device until somebody looks."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, name: str, value: Tensor | float) -> None:
-        """Add one scalar (a tensor is averaged over its elements) to the mean of `name`."""
-        if isinstance(value, Tensor):
-            scalar = value.detach().to(torch.float64).mean()
-        else:
-            scalar = torch.tensor(value, dtype=torch.float64, device=self._device)
-        self._sums[name] = self._sums[name] + scalar if name in self._sums else scalar
-        self._counts[name] = self._counts.get(name, 0) + 1
-
-    def drain(self, ranks: Ranks) -> dict[str, float]:
-        """Means since the last call, over all ranks; every rank adds the same names."""
-        names = sorted(self._sums)
-        if not names:
-            return {}
-        means = torch.stack([self._sums[name] / self._counts[name] for name in names])
-        ranks.sum_(means).div_(ranks.world)
-        self._sums.clear()
-        self._counts.clear()
-        return dict(zip(names, means.tolist(), strict=True))
+_SHOWN = (
+    "l1", "loss_d", "loss_g", "r1", "path_length", "logits_real", "logits_fake", "augment_p",
+)  # fmt: skip
 
 
 class Reporter:
@@ -97,7 +69,7 @@ class Reporter:
         memory = _memory_gib()
         self.log("tick", images, {**means, "s_per_kimg": round(seconds, 3), "memory_gib": memory})
         left = (self._total - images) / 1000 * seconds
-        values = [f"{name} {means[name]:.4g}" for name in _ORDER if name in means]
+        values = [f"{name} {means[name]:.4g}" for name in _SHOWN if name in means]
         self.say(
             f"kimg {images / 1000:8.2f} of {self._total / 1000:g}  {seconds:6.2f} s/kimg  "
             f"{_duration(left)} left  {memory:.2f} GiB  {'  '.join(values)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..core.errors import InputError
 from ..core.metrics import psnr
 from ..core.models.patchgan import PatchDiscriminator
 from ..core.models.unet import RestorationUNet
@@ -19,18 +17,17 @@ from ..core.restoration import PRESETS, Degradation, bicubic, degrade, median, s
 from . import losses, optim
 from .config import RestorerConfig
 from .distributed import Ranks
-from .ema import ema_beta, update_ema
 from .feed import Feed, to_float
-from .report import Meter
 from .snapshot import ModelFile
 from .streams import Stream, numbers, seeds, uniforms
+from .system import System, initial_weights
 
 _BETAS = (0.5, 0.99)
 _GRID_COUNT = 16
-_CHUNK = 16
+_CHUNK = 16  # images restored at once for grids and metrics
 
 
-class RestorerSystem:
+class RestorerSystem(System):
     """U-Net, patch discriminator and averaged U-Net with their optimizers.
 
     The loss is L1 plus, from `gan_start_kimg` on, a small non-saturating adversarial term with R1
@@ -38,51 +35,90 @@ class RestorerSystem:
     adversarial networks", for U-Net, L1 and patches.
     """
 
+    config: RestorerConfig
+    g: RestorationUNet
+    d: PatchDiscriminator
+    ema: RestorationUNet
+
     def __init__(self, config: RestorerConfig, feed: Feed, ranks: Ranks) -> None:
-        self.config = config
-        self.ranks = ranks
-        self.meter = Meter(ranks.device)
-        self._feed = feed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with initial_weights(config.seed):
             network = RestorationUNet(
-                img_channels=3,
                 base_channels=config.base_channels,
                 channel_max=config.channel_max,
                 num_levels=config.num_levels,
             )
-            discriminator = PatchDiscriminator(img_channels=3, base_channels=config.d_channels)
-        self.g, self.d = network.train(), discriminator.train()
-        for module in (self.g, self.d):
-            optim.place(module, ranks.device, config.channels_last)
-        self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
-        d_lr, d_betas = config.lr_d or config.lr, _BETAS
-        if config.r1_gamma > 0:
-            d_lr, d_betas = losses.lazy_adam(d_lr, d_betas, config.r1_interval)
-        self._opt_g = optim.adam(self.g, config.lr, _BETAS)
-        self._opt_d = optim.adam(self.d, d_lr, d_betas)
+            discriminator = PatchDiscriminator(base_channels=config.d_channels)
+        super().__init__(
+            config,
+            ranks,
+            network,
+            discriminator,
+            betas=_BETAS,
+            d_interval=config.r1_interval if config.r1_gamma > 0 else None,
+        )
+        self._feed = feed
         self._heldout = _Heldout(config, feed)
 
     def step(self, step: int) -> None:
-        """Discriminator where it is due, U-Net, weight average."""
+        """Discriminator and R1 where they are due, U-Net, weight average."""
         config = self.config
         sample = numbers(step, config.batch)
-        device = self.ranks.device
         cleans, damaged = [], []
         for images, places in zip(self._feed.batch(step), self._feed.places, strict=True):
-            cleans.append(to_float(images, device, config.channels_last))
+            cleans.append(to_float(images, self.ranks.device, config.channels_last))
             damaged.append(self._damage(images, sample[places]))
-        adversarial = config.gan_weight > 0 and step * config.batch >= config.gan_start_kimg * 1000
-        outputs = []
-        if adversarial or len(cleans) == 1:
-            with torch.set_grad_enabled(len(cleans) == 1):
-                outputs = [self._restore(bad) for bad in damaged]
-        if adversarial:
-            self._train_discriminator(step, cleans, outputs)
 
-        self.d.requires_grad_(False)
+        adversarial = config.gan_weight > 0 and step * config.batch >= config.gan_start_kimg * 1000
+        restored: list[Tensor] = []
+        if adversarial:
+            restored = self._train_discriminator(cleans, damaged)
+            if config.r1_gamma > 0 and step % config.r1_interval == 0:
+                self._regularise_discriminator(cleans)
+        self._train_network(cleans, damaged, restored, adversarial)
+        self._average(step)
+
+    def _train_discriminator(self, cleans: list[Tensor], damaged: list[Tensor]) -> list[Tensor]:
+        """One Adam step of D; gives restored images, with graph, where the batch is in one part."""
+        self.d.requires_grad_(True)
+        keep = len(cleans) == 1
+        kept = []
         for clean, bad in zip(cleans, damaged, strict=True):
-            output = outputs[0] if len(cleans) == 1 else self._restore(bad)
+            with torch.set_grad_enabled(keep):
+                restored = self._restore(bad)
+            if keep:
+                kept.append(restored)
+            logits = self._logits(torch.cat([clean, restored.detach()]))
+            real_logits, fake_logits = logits.chunk(2)
+            loss = losses.discriminator_loss(real_logits, fake_logits)
+            (loss / len(cleans)).backward()
+            self.meter.add("loss_d", loss)
+            self.meter.add("logits_real", real_logits)
+            self.meter.add("logits_fake", fake_logits)
+        optim.step(self._opt_d, self.d, self.ranks)
+        return kept
+
+    def _regularise_discriminator(self, cleans: list[Tensor]) -> None:
+        """R1 of the mean logit in a step of its own, weighted by its interval."""
+        config = self.config
+        for clean in cleans:
+            real = clean.detach().requires_grad_(True)
+            penalty = losses.r1_penalty(self._logits(real).mean(dim=[1, 2, 3]), real)
+            (penalty * config.r1_gamma * config.r1_interval / len(cleans)).backward()
+            self.meter.add("r1", penalty)
+        optim.step(self._opt_d, self.d, self.ranks)
+
+    def _train_network(
+        self,
+        cleans: list[Tensor],
+        damaged: list[Tensor],
+        restored: list[Tensor],
+        adversarial: bool,
+    ) -> None:
+        """One Adam step of the U-Net; `restored` are its outputs where D's step has kept them."""
+        config = self.config
+        self.d.requires_grad_(False)
+        for part, (clean, bad) in enumerate(zip(cleans, damaged, strict=True)):
+            output = restored[part] if restored else self._restore(bad)
             loss_l1 = functional.l1_loss(output, clean)
             loss = loss_l1 * config.l1_weight
             self.meter.add("l1", loss_l1)
@@ -92,31 +128,6 @@ class RestorerSystem:
                 self.meter.add("loss_g", loss_gan)
             (loss / len(cleans)).backward()
         optim.step(self._opt_g, self.g, self.ranks)
-        seen = step * config.batch
-        beta = ema_beta(config.batch, config.ema_kimg, seen, config.ema_rampup)
-        update_ema(self.ema, self.g, beta)
-
-    def _train_discriminator(self, step: int, cleans: list[Tensor], outputs: list[Tensor]) -> None:
-        """One Adam step of D on clean and restored patches; R1 in a step of its own when due."""
-        config = self.config
-        self.d.requires_grad_(True)
-        for clean, output in zip(cleans, outputs, strict=True):
-            logits = self._logits(torch.cat([clean, output.detach()]))
-            real_logits, fake_logits = logits.chunk(2)
-            loss = losses.discriminator_loss(real_logits, fake_logits)
-            (loss / len(cleans)).backward()
-            self.meter.add("loss_d", loss)
-            self.meter.add("logits_real", real_logits)
-            self.meter.add("logits_fake", fake_logits)
-        optim.step(self._opt_d, self.d, self.ranks)
-        if config.r1_gamma > 0 and step % config.r1_interval == 0:
-            for clean in cleans:
-                real = clean.detach().requires_grad_(True)
-                logits = self._logits(real).mean(dim=[1, 2, 3])
-                penalty = losses.r1_penalty(logits, real)
-                (penalty * config.r1_gamma * config.r1_interval / len(cleans)).backward()
-                self.meter.add("r1", penalty)
-            optim.step(self._opt_d, self.d, self.ranks)
 
     def _damage(self, images: Tensor, sample: np.ndarray) -> Tensor:
         """uint8 [n, 3, H, W] -> damaged float32 -1..1 on the device; a share stays clean."""
@@ -140,36 +151,6 @@ class RestorerSystem:
     def _logits(self, images: Tensor) -> Tensor:
         with self._autocast():
             return self.d(images).float()
-
-    def _autocast(self) -> torch.autocast:
-        on = self.config.amp == "bf16"
-        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=on)
-
-    def state(self) -> dict[str, Tensor]:
-        """All tensors that continue the run, by name."""
-        tensors = {f"G.{name}": tensor for name, tensor in self.g.state_dict().items()}
-        tensors |= {f"D.{name}": tensor for name, tensor in self.d.state_dict().items()}
-        tensors |= {f"EMA.{name}": tensor for name, tensor in self.ema.state_dict().items()}
-        tensors |= optim.state_tensors(self._opt_g, self.g, "opt_g")
-        tensors |= optim.state_tensors(self._opt_d, self.d, "opt_d")
-        return tensors
-
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Continue from `state`'s tensors.
-
-        Raises:
-            InputError: they belong to other networks.
-        """
-        try:
-            for prefix, module in (("G", self.g), ("D", self.d), ("EMA", self.ema)):
-                own = {n: tensors[f"{prefix}.{n}"] for n in module.state_dict()}
-                module.load_state_dict(own)
-            optim.load_state_tensors(self._opt_g, self.g, "opt_g", tensors)
-            optim.load_state_tensors(self._opt_d, self.d, "opt_d", tensors)
-        except (KeyError, RuntimeError) as error:
-            raise InputError(
-                f"train: the state belongs to other networks ({str(error).splitlines()[0][:200]})"
-            ) from error
 
     def model(self, training: dict[str, Any]) -> ModelFile:
         """The averaged U-Net."""

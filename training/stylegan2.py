@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import InputError
 from ..core.metrics import sliced_wasserstein
 from ..core.models.stylegan2 import Generator
 from ..core.models.stylegan2_discriminator import Discriminator
@@ -18,19 +16,17 @@ from . import losses, optim
 from .augment import Augmenter, make_augmenter
 from .config import STDDEV_GROUP, StyleGAN2Config
 from .distributed import Ranks
-from .ema import ema_beta, update_ema
 from .feed import Feed, to_float
-from .report import Meter
 from .snapshot import ModelFile
 from .streams import Stream, normal, numbers, seeds, uniforms
+from .system import System, initial_weights
 
 _BETAS = (0.0, 0.99)
-_GRID_COLUMNS = 8
-_GRID_COUNT = 64
-_CHUNK = 32
+_GRID_COUNT, _GRID_COLUMNS = 64, 8
+_CHUNK = 32  # images drawn at once for grids and metrics, so that memory stays below a step's
 
 
-class StyleGAN2System:
+class StyleGAN2System(System):
     """Generator, discriminator and averaged generator with their optimizers.
 
     One step trains the discriminator on fakes of fresh latents and then the generator on the same
@@ -40,49 +36,40 @@ class StyleGAN2System:
     "Training generative adversarial networks with limited data".
     """
 
-    def __init__(self, config: StyleGAN2Config, feed: Feed, ranks: Ranks) -> None:
-        self.config = config
-        self.ranks = ranks
-        self.meter = Meter(ranks.device)
-        self._feed = feed
-        self._group = min(STDDEV_GROUP, config.batch)
+    config: StyleGAN2Config
+    g: Generator
+    d: Discriminator
+    ema: Generator
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+    def __init__(self, config: StyleGAN2Config, feed: Feed, ranks: Ranks) -> None:
+        with initial_weights(config.seed):
             generator = Generator(
                 z_dim=config.z_dim,
-                c_dim=0,
                 w_dim=config.w_dim,
                 img_resolution=config.resolution,
-                img_channels=3,
                 channel_base=config.channel_base,
                 channel_max=config.channel_max,
                 num_mapping_layers=config.mapping_layers,
-                architecture="skip",
                 conv_clamp=config.conv_clamp,
             )
             discriminator = Discriminator(
-                c_dim=0,
                 img_resolution=config.resolution,
-                img_channels=3,
                 channel_base=config.channel_base,
                 channel_max=config.channel_max,
-                architecture="resnet",
                 conv_clamp=config.conv_clamp,
             )
-        self.g, self.d = generator.train(), discriminator.train()
-        for module in (self.g, self.d):
-            optim.place(module, ranks.device, config.channels_last)
-        self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
-
-        g_lr, g_betas, d_lr, d_betas = config.lr, _BETAS, config.lr_d or config.lr, _BETAS
-        if config.pl_weight > 0:
-            g_lr, g_betas = losses.lazy_adam(g_lr, g_betas, config.pl_interval)
-        if config.r1_gamma > 0:
-            d_lr, d_betas = losses.lazy_adam(d_lr, d_betas, config.r1_interval)
-        self._opt_g = optim.adam(self.g, g_lr, g_betas)
-        self._opt_d = optim.adam(self.d, d_lr, d_betas)
+        super().__init__(
+            config,
+            ranks,
+            generator,
+            discriminator,
+            betas=_BETAS,
+            g_interval=config.pl_interval if config.pl_weight > 0 else None,
+            d_interval=config.r1_interval if config.r1_gamma > 0 else None,
+        )
         self.augmenter: Augmenter | None = make_augmenter(config, ranks)
+        self._feed = feed
+        self._group = min(STDDEV_GROUP, config.batch)
         self._pl_mean = torch.zeros((), device=ranks.device)
 
     def step(self, step: int) -> None:
@@ -102,12 +89,9 @@ class StyleGAN2System:
         if config.pl_weight > 0 and step % config.pl_interval == 0:
             self._regularise_generator(samples)
 
-        with torch.no_grad():
-            self.ranks.mean_([w_mean])
-            self.g.mapping.w_avg.lerp_(w_mean, 1 - config.w_avg_beta)
-            seen = step * config.batch
-            beta = ema_beta(config.batch, config.ema_kimg, seen, config.ema_rampup)
-            update_ema(self.ema, self.g, beta)
+        self.ranks.mean_([w_mean])
+        self.g.mapping.w_avg.lerp_(w_mean, 1 - config.w_avg_beta)
+        self._average(step)
         if self.augmenter is not None:
             self.augmenter.after_step(step, self.meter)
 
@@ -227,10 +211,6 @@ class StyleGAN2System:
             return images
         return self.augmenter(images, sample, stream)
 
-    def _autocast(self) -> torch.autocast:
-        on = self.config.amp == "bf16"
-        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=on)
-
     def _columns(self, x: Tensor) -> Tensor:
         """[n, ...] -> [group, n / group, ...], one column for each minibatch-stddev group."""
         return x.unflatten(0, (self._group, -1))
@@ -241,35 +221,14 @@ class StyleGAN2System:
 
     def state(self) -> dict[str, Tensor]:
         """All tensors that continue the run, by name."""
-        tensors = {f"G.{name}": tensor for name, tensor in self.g.state_dict().items()}
-        tensors |= {f"D.{name}": tensor for name, tensor in self.d.state_dict().items()}
-        tensors |= {f"EMA.{name}": tensor for name, tensor in self.ema.state_dict().items()}
-        tensors |= optim.state_tensors(self._opt_g, self.g, "opt_g")
-        tensors |= optim.state_tensors(self._opt_d, self.d, "opt_d")
-        tensors["pl_mean"] = self._pl_mean
+        tensors = super().state() | {"pl_mean": self._pl_mean}
+        return tensors if self.augmenter is None else tensors | self.augmenter.state()
+
+    def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        super()._load_tensors(tensors)
+        self._pl_mean.copy_(tensors["pl_mean"])
         if self.augmenter is not None:
-            tensors |= self.augmenter.state()
-        return tensors
-
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Continue from `state`'s tensors.
-
-        Raises:
-            InputError: they belong to other networks.
-        """
-        try:
-            for prefix, module in (("G", self.g), ("D", self.d), ("EMA", self.ema)):
-                own = {n: tensors[f"{prefix}.{n}"] for n in module.state_dict()}
-                module.load_state_dict(own)
-            optim.load_state_tensors(self._opt_g, self.g, "opt_g", tensors)
-            optim.load_state_tensors(self._opt_d, self.d, "opt_d", tensors)
-            self._pl_mean.copy_(tensors["pl_mean"])
-            if self.augmenter is not None:
-                self.augmenter.load_state(tensors)
-        except (KeyError, RuntimeError) as error:
-            raise InputError(
-                f"train: the state belongs to other networks ({str(error).splitlines()[0][:200]})"
-            ) from error
+            self.augmenter.load_state(tensors)
 
     def model(self, training: dict[str, Any]) -> ModelFile:
         """The averaged generator."""

@@ -3,18 +3,12 @@
 import pytest
 import torch
 
-from ganvas.training.augment import (
-    ADA_DRAWS,
-    DIFF_DRAWS,
-    AdaptiveAugmenter,
-    ada_augment,
-    ada_update,
-    diff_augment,
-)
+from ganvas.training.ada import ADA_DRAWS, AdaptiveAugmenter, ada_augment, ada_update
 from ganvas.training.config import override
+from ganvas.training.diffaugment import DIFF_DRAWS, diff_augment
 from ganvas.training.distributed import Ranks
+from ganvas.training.meter import Meter
 from ganvas.training.presets import PRESETS
-from ganvas.training.report import Meter
 from ganvas.training.streams import Stream, numbers, uniforms
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
