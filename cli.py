@@ -1,13 +1,16 @@
 """The `ganvas` command: argument parsing only; every command imports what it needs when it runs."""
 
 import functools
+import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -35,14 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    _open_streams()
     try:
         try:
+            _refuse_null(given)
             app(args=[text for text in given if text != "--debug"], prog_name="ganvas")
         except SystemExit as stop:
             sys.stdout.flush()
             return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BrokenPipeError:  # the reader of a pipe (`| head`) has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except Exception as error:
         if debug:
@@ -50,20 +55,49 @@ def main(arguments: list[str] | None = None) -> int:
         from .core.errors import as_input_error
 
         error = as_input_error(error) or error
-        print(f"ganvas: {_sentence(error)}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"ganvas: {_sentence(error)}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:  # what could not be written would fail once more at the interpreter's end
+            _drop_output()
         return 2 if isinstance(error, ValueError) else 1
     return 0
+
+
+def _refuse_null(arguments: list[str]) -> None:
+    """No path or name may hold a null character, and each library says so in its own odd way."""
+    from .core.errors import InputError
+
+    for text in arguments:
+        if "\0" in text:
+            raise InputError(f"expected arguments without null characters, got {text[:80]!r}")
+
+
+def _open_streams() -> None:
+    """Make both streams take any text: they may be closed, or of an encoding that lacks letters."""
+    if sys.stdout is None:
+        sys.stdout = io.StringIO()
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Send what is still to be printed nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sentence(error: Exception) -> str:
     """What to tell the user: their own mistakes in full, anything else in one line."""
     from .core.errors import InputError, OperationError, printable
 
-    # A workflow's errors come one to a line; nothing else in a message may reach the terminal raw.
-    text = "\n".join(printable(line) for line in str(error).strip().split("\n"))
+    text = str(error).strip()
     if isinstance(error, (InputError, OperationError)):
-        return text
-    first = text.splitlines()[0] if text else "no further details"
+        # A workflow's errors come one to an indented line; no other line break is meant.
+        return "\n".join(printable(line) for line in re.split("\n(?=  )", text))
+    first = printable(text.splitlines()[0]) if text else "no further details"
     if isinstance(error, ValueError):
         return first
     return f"{type(error).__name__}: {first} (--debug shows where)"
@@ -212,8 +246,10 @@ def sample(
 
     from .core.checkpoints import load, resolve_model
     from .core.devices import choose_device
+    from .core.files import check_output_folder
     from .core.sampling import parse_seeds, write_samples
 
+    check_output_folder(out)
     numbers = parse_seeds(seeds)
     loaded = load(resolve_model(model), device=choose_device(device))
     paths = write_samples(
@@ -279,19 +315,24 @@ def metrics(
     names: Annotated[str, typer.Argument(help="Of swd, diversity; psnr, ssim for a restorer.")],
     real: Annotated[str, typer.Option(help="Real images that training did not see.")],
     fake: Annotated[str, typer.Option(help="A model, or a folder or archive of images.")],
-    count: Annotated[int, typer.Option(help="Images compared.")] = 1000,
+    count: Annotated[
+        int | None, typer.Option(help="Images compared; 1000, or all where there are fewer.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random projections.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a model or a set of images against real images."""
     from .core.data import open_dataset
-    from .core.evaluation import measure, open_model_or_images
+    from .core.evaluation import measure, number_of_images, open_model_or_images
 
     wanted = [name.strip() for name in names.split(",")]
-    numbers = measure(wanted, open_dataset(real), open_model_or_images(fake), count, seed)
+    left, right = open_dataset(real), open_model_or_images(fake)
+    numbers = measure(wanted, left, right, count, seed)
+    images = number_of_images(left, right, count)
     if as_json:
-        print(json.dumps(numbers, indent=2))
+        print(json.dumps({"images": images, **numbers}, indent=2))
         return
+    print(f"{'images':24} {images}")
     for name, value in numbers.items():
         print(f"{name:24} {value:.4f}")
 

@@ -14,7 +14,7 @@ def choose_device(name: str = "auto") -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+    if kind not in ("cpu", "cuda", "mps") or (index and not (index.isascii() and index.isdigit())):
         raise InputError(f"device: expected auto, cpu, cuda or mps, got {name!r}")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise InputError(f"device: {name} is not available ({torch.cuda.device_count()} found)")

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import InputError
-from .files import atomic_path
+from .files import atomic_path, check_input_file
 
 MAX_PIXELS = 80_000_000  # Pillow itself warns from 89 million on
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -51,9 +51,7 @@ def read_image(
         InputError: no such file, not an image, animated, damaged, or more than `max_pixels` pixels.
     """
     file = Path(path)
-    if not file.is_file():
-        kind = "a folder" if file.is_dir() else "nothing there"
-        raise InputError(f"{file}: expected an image file, got {kind}")
+    check_input_file(file, "an image file")
     try:
         with Image.open(file, formats=FORMATS) as image:
             pixels = image.width * image.height

@@ -5,6 +5,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .errors import printable
+
 
 class WorkflowProgress:
     """Shows the events of a running workflow as progress bars on stderr; silent without a terminal.
@@ -34,7 +36,7 @@ class WorkflowProgress:
             self._item = f"{data['index'] + 1}/{data['total']} "
         elif kind == "executing":
             self._close()
-            self._node = str(data["node"])
+            self._node = printable(str(data["node"]))
         elif kind == "progress":
             self._advance(int(data["value"]), int(data["max"]))
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .images import contact_sheet, save_png
+from .files import check_output_folder
+from .images import MAX_PIXELS, contact_sheet, save_png
 from .latents import MAX_SEED, NOISE_MODES, class_labels, seeded_z
 from .models.stylegan2 import Generator
 
@@ -106,6 +107,13 @@ def write_samples(
     generator = model.generator
     if not isinstance(generator, Generator):
         raise InputError(f"{model.path}: a {model.arch} cannot sample; a generator is needed")
+    pixels = len(seeds) * generator.config.img_resolution**2
+    if sheet and pixels > MAX_PIXELS:
+        raise InputError(
+            f"sample: a sheet of {len(seeds)} images has {pixels} pixels, expected at most "
+            f"{MAX_PIXELS}; leave --sheet out or name fewer seeds"
+        )
+    check_output_folder(folder)
     kept: list[Tensor] = []
     images = sample_images(
         generator, seeds, psi=psi, class_index=class_index, noise_mode=noise_mode

@@ -9,7 +9,7 @@ from ..core.errors import InputError
 from .context import Host
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
-_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f]')
 
 
 def list_images(host: Host) -> list[str]:

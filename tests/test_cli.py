@@ -295,3 +295,157 @@ def test_a_run_that_stops_by_itself_says_so_in_one_sentence(monkeypatch, capsys)
         assert main(["train", "stylegan2-64", "--dry-run"]) == 1
         expected = "ganvas: train: stopped at kimg 1.00 because loss_g nan\n"
         assert capsys.readouterr().err == expected
+
+
+def check_one_sentence(arguments: list[str], message: str, capsys) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("ganvas: ") and message in captured.err
+    assert captured.err.count("\n") == 1 and captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["faces", "--out", "folder.zip"], "expected the name of a file to write, got a folder"),
+        (["faces", "--out", "file/x.zip"], "expected a folder to write to, got a file"),
+        (["faces", "--out", "file/below/x.zip"], "cannot be made"),
+        (["faces", "--out", "x.tar"], "expected the name of a .zip archive to write, got x.tar"),
+        (["sample", "MODEL", "--out", "file"], "file: expected a folder to write to, got a file"),
+        (["sample", "MODEL", "--out", "file/x"], "file/x: cannot be made, file is a file"),
+        (["sample", "MODEL", "--seeds", "0-1999999"], "names more than 1000000 seeds"),
+        (["sample", "MODEL", "--seeds", "0-2", "--device", "cuda:\u00b2"], "device: expected auto"),
+    ],
+    ids=str,
+)
+def test_a_target_is_checked_before_any_work(
+    model, tmp_path, monkeypatch, capsys, arguments, message
+):
+    def worked(*_, **__):
+        pytest.fail("the work was begun")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.zip").mkdir()
+    monkeypatch.setattr("ganvas.core.data.procedural._render_group", worked)
+    monkeypatch.setattr(checkpoints, "load", worked)
+    arguments = [str(model) if text == "MODEL" else text for text in arguments]
+    check_one_sentence(arguments, message, capsys)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.zip"]
+
+
+def test_a_sheet_that_no_memory_holds_is_refused(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ganvas.core.sampling.MAX_PIXELS", 100)
+    arguments = ["sample", str(model), "--sheet", "--out", str(tmp_path / "out")]
+    check_one_sentence(arguments, "a sheet of 16 images has 1024 pixels", capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "a\0b"], r"expected arguments without null characters, got 'a\x00b'"),
+        (["faces", "--out", "a\0b.zip"], "expected arguments without null characters"),
+        (["inspect", "pipe"], "expected a model file or the name of a model, got a device, pipe"),
+        (["inspect", "./pipe"], "expected a model file or the name of a model, got a device, pipe"),
+        (["inspect", "../x/pipe"], "expected a .safetensors file, got a device, pipe or socket"),
+        (["inspect", "/dev/zero"], "expected a .safetensors file, got a device, pipe or socket"),
+        (["inspect", "folder"], "expected a model file or the name of a model, got a folder"),
+        (["inspect", "no/a\nb\x1b[2J"], r"no/a\nb\x1b[2J: no such file"),
+        (["sample", "pipe"], "expected a model file or the name of a model, got a device, pipe"),
+        (["run", "pipe"], "pipe: expected a workflow file, got a device, pipe or socket"),
+        (["metrics", "swd", "--real", "pipe", "--fake", "x"], "expected a folder of images or a"),
+        (["metrics", "swd", "--real", "folder", "--fake", "x"], "p.png: expected an image file"),
+        (["metrics", "swd", "--real", "", "--fake", "x"], "expected a folder, a zip archive or"),
+    ],
+    ids=str,
+)
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+def test_what_is_no_file_is_named_and_never_waited_for(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    (tmp_path / "x" / "folder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "x")
+    os.mkfifo("pipe")
+    os.mkfifo("folder/p.png")
+    check_one_sentence(arguments, message, capsys)
+
+
+def test_inspect_escapes_what_a_file_says_about_itself(model, tmp_path, capsys):
+    loaded = checkpoints.load(model)
+    assert loaded.generator is not None
+    checkpoints.save(
+        tmp_path / "evil.safetensors",
+        arch=loaded.arch,
+        config=loaded.config,
+        tensors=loaded.generator.state_dict(),
+        training={"preset": "\x1b[2J\nsha256 00"},
+    )
+    assert main(["inspect", str(tmp_path / "evil.safetensors")]) == 0
+    text = capsys.readouterr().out
+    assert r"  preset = \x1b[2J\nsha256 00" in text and "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("nope", "nope: no such folder or zip archive (procedural faces are named like faces:"),
+        ("faces:", "expected values like count=20000,size=64,seed=0, got nothing after"),
+        ("", "data set: expected a folder, a zip archive or faces:count=20000,size=64,seed=0"),
+    ],
+)
+def test_training_on_no_data_leaves_no_folder(tmp_path, monkeypatch, capsys, data, message):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "stylegan2-faces-16", "--data", data, "--outdir", "runs/a"]
+    check_one_sentence(arguments, message, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_metrics_compare_all_there_is_and_say_how_many(model, tmp_path, capsys):
+    for index in range(3):
+        save_png(tmp_path / "real" / f"{index}.png", torch.rand(16, 16, 3))
+        save_png(tmp_path / "fake" / f"{index}.png", torch.rand(16, 16, 3))
+    (tmp_path / "fake" / "2.png").unlink()
+    real, fake = ["--real", str(tmp_path / "real")], ["--fake", str(tmp_path / "fake")]
+    assert main(["metrics", "diversity", *real, *fake]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["images", "2"]
+    assert main(["metrics", "diversity", *real, "--fake", real[1], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3
+    wrong = {
+        "expected a count of 2..2 (the images of --fake), got 3": ["diversity", "--count", "3"],
+        "expected every name once, got 'swd' twice": ["swd,swd"],
+        "expected a seed of 0..4294967295, got -1": ["swd", "--seed", "-1"],
+        "psnr needs a restorer as --fake, got images": ["psnr", "--count", "9999"],
+    }
+    for message, (name, *options) in wrong.items():
+        check_one_sentence(["metrics", name, *real, *fake, *options], message, capsys)
+    message = "expected RGB images of 16 px like the real ones, got 8 px"
+    check_one_sentence(["metrics", "swd", *real, "--fake", str(model)], message, capsys)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", ">&- 2>&-", "2>/dev/full"])
+def test_streams_that_take_nothing_end_without_a_traceback(tmp_path, model, redirection):
+    (tmp_path / "ganvas").symlink_to(ROOT, target_is_directory=True)
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m ganvas.cli inspect "$1" {redirection}', sys.executable, str(model)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    full = redirection == ">/dev/full"
+    assert done.returncode == (1 if full else 0)
+    assert ("No space left" in done.stderr) == full
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names that are not Unicode")
+def test_names_that_are_not_unicode_are_read_written_and_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"\xff.zip")
+    process = run_ganvas(tmp_path, "faces", "--count", "1", "--size", "16", "--out", name)
+    assert process.communicate(timeout=60) == ("\\udcff.zip\n", "")
+    for index in range(2):
+        save_png(Path(os.fsdecode(b"real/\xff%d.png" % index)), torch.rand(16, 16, 3))
+    assert main(["metrics", "swd", "--real", "real", "--fake", "real"]) == 0

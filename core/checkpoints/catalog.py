@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import kind_of
 from .header import read_header
 
 DEMO_FOLDER = Path(__file__).resolve().parent.parent / "demo_models"
@@ -71,7 +72,15 @@ def resolve_model(name_or_path: str) -> Path:
     file = Path(name_or_path)
     if file.is_file() or len(file.parts) > 1 or file.is_absolute():
         return file  # a path that does not exist is named as such by whoever opens it
-    return find_model(name_or_path)
+    try:
+        return find_model(name_or_path)
+    except InputError:
+        kind = kind_of(file)
+        if not name_or_path or kind == "nothing there":
+            raise
+        raise InputError(
+            f"{name_or_path}: expected a model file or the name of a model, got {kind}"
+        ) from None
 
 
 def _all(folders: Iterable[str | os.PathLike[str]] | None) -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..errors import InputError
+from ..files import check_input_file, kind_of
 
 # Real headers stay below 1 MiB; the library itself allows 100 MB.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -71,15 +72,23 @@ def read_header(path: Path) -> Header:
         InputError: the file cannot be read, is cut short, or its header contradicts itself or the
             file.
     """
+    check_model_file(path)
     try:
         with open(path, "rb") as file:
             return _read(file, path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: expected a .safetensors file, got a folder") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def check_model_file(path: Path) -> None:
+    """Refuse what is no regular file, before anything opens it.
+
+    Raises:
+        InputError: nothing there, a folder, a device or a pipe.
+    """
+    if kind_of(path) == "nothing there":
+        raise InputError(f"{path}: no such file")
+    check_input_file(path, "a .safetensors file")
 
 
 def parse_object(text: str, what: str) -> dict[str, object]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import atomic_path
-from .header import Header, encode_header, parse_object, read_header
+from .header import Header, check_model_file, encode_header, parse_object, read_header
 from .identify import identify
 from .registry import Architecture, architecture
 
@@ -187,8 +187,9 @@ def open_header(file: Path) -> Header:
     Raises:
         InputError: not a readable, consistent safetensors file.
     """
+    check_model_file(file)
     try:
-        kind = identify(file) if file.is_file() else None
+        kind = identify(file)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error})") from error
     if kind is not None:

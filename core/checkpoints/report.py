@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..errors import printable
 from .header import Header
 from .model import file_hash, open_header, read_contents, read_tensors
 
@@ -69,7 +70,7 @@ class Report:
             width = max(len(tensor.name) for tensor in self.tensors)
             lines.append("tensors")
             lines += [f"  {t.name:<{width}}  {t.dtype:<4}  {list(t.shape)}" for t in self.tensors]
-        return "\n".join(lines)
+        return "\n".join(printable(line) for line in lines)
 
 
 def inspect(path: str | os.PathLike[str]) -> Report:

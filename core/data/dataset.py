@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import InputError
+from ..files import kind_of
 from .sources import FolderSource, Source, ZipSource, area_downsample
 
+EXAMPLE = "faces:count=20000,size=64,seed=0"
 CACHE_BYTES = 2 * 1024**3
 _CHUNK = 32
 
@@ -145,9 +147,16 @@ def open_dataset(
             return ImageDataset(FacesSource(faces), resolution, cache_bytes=cache_bytes)
         archive = cached_zip(faces, Path(cache), workers=workers, progress=progress)
         return ImageDataset(ZipSource(archive), resolution, cache_bytes=cache_bytes)
+    if not str(spec).strip():
+        raise InputError(f"data set: expected a folder, a zip archive or {EXAMPLE}, got no name")
     path = Path(spec)
-    if path.is_dir():
+    kind = kind_of(path)
+    if kind == "a folder":
         return ImageDataset(FolderSource(path), resolution, cache_bytes=cache_bytes)
-    if path.is_file():
+    if kind == "a file":
         return ImageDataset(ZipSource(path), resolution, cache_bytes=cache_bytes)
-    raise InputError(f"{path}: no such folder or zip archive")
+    if kind == "nothing there":
+        raise InputError(
+            f"{path}: no such folder or zip archive (procedural faces are named like {EXAMPLE})"
+        )
+    raise InputError(f"{path}: expected a folder of images or a zip archive, got {kind}")

@@ -64,10 +64,17 @@ class FacesSpec:
         """Read `faces:count=20000,size=64,seed=0`; what is left out keeps its default.
 
         Raises:
-            InputError: an unknown or repeated name, or a value that is no number in its range.
+            InputError: nothing after the colon, an unknown or repeated name, or a value that is no
+                number in its range.
         """
         values: dict[str, int] = {}
-        for part in filter(None, text.removeprefix("faces:").split(",")):
+        text = text[:200]
+        for part in text.removeprefix("faces:").split(","):
+            if not part.strip():
+                where = "after the colon" if text == "faces:" else "beside a comma"
+                raise InputError(
+                    f"{text}: expected values like count=20000,size=64,seed=0, got nothing {where}"
+                )
             name, _, value = (piece.strip() for piece in part.partition("="))
             if name not in _LIMITS or name in values:
                 raise InputError(
@@ -313,9 +320,12 @@ def write_faces_zip(
         The path.
 
     Raises:
-        InputError: a count, size, seed or number of workers out of range.
+        InputError: a count, size, seed or number of workers out of range, or a path where no zip
+            archive can be written.
     """
     spec = FacesSpec(count, size, seed)
+    if Path(path).suffix.lower() != ".zip":
+        raise InputError(f"faces: expected the name of a .zip archive to write, got {path}")
     if not 1 <= workers <= 256:
         raise InputError(f"faces: workers must lie in 1..256, got {workers}")
     job = _Job(spec, segmentation, degradation)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..files import check_input_file
 from .decode import EXTENSIONS, HEADER_BYTES, decode_rgb, png_size, probe
 
 LABEL_FILE = "dataset.json"
@@ -108,7 +109,7 @@ def parse_labels(annotations: dict[str, Any], names: list[str], where: str) -> T
         return torch.nn.functional.one_hot(torch.tensor(values)).to(torch.float32)
     try:
         labels = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{where}: labels in {LABEL_FILE} must all be class numbers, or lists of one length"
         ) from error
@@ -120,7 +121,8 @@ def parse_labels(annotations: dict[str, Any], names: list[str], where: str) -> T
 def _digest(rows: list[tuple[str, int, int]]) -> str:
     """Hash of the (name, size, crc) rows of a data set."""
     text = "\n".join(f"{name}\t{size}\t{crc:08x}" for name, size, crc in rows)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # Names of files need not be Unicode; Python holds their other bytes as surrogates.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _is_image(name: str) -> bool:
@@ -138,7 +140,7 @@ class FolderSource:
         self.name = root.resolve().name
         found = (
             (Path(folder) / file).relative_to(root).as_posix()
-            for folder, _, files in os.walk(root)
+            for folder, _, files in os.walk(root, onerror=_unreadable)
             for file in files
         )
         self._names = sorted(name for name in found if _is_image(name))
@@ -164,6 +166,7 @@ class FolderSource:
         """Size of an image, and its row of the content hash."""
         path = self.root / name
         try:
+            check_input_file(path, "an image file")
             length = path.stat().st_size
             if length > MAX_ENTRY_BYTES:
                 raise InputError(f"{path}: larger than {MAX_ENTRY_BYTES} bytes")
@@ -187,6 +190,11 @@ class FolderSource:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
         return check_shape(decode_rgb(data, str(path)), self.resolution, str(path))
+
+
+def _unreadable(error: OSError) -> None:
+    """A subfolder that cannot be listed must not shrink the data set in silence."""
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
 
 
 def check_shape(image: npt.NDArray[np.uint8], resolution: int, name: str) -> npt.NDArray[np.uint8]:

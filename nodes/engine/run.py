@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError
+from ...core.files import check_output_folder
 from .. import registry as default_registry
 from ..context import Events, Host
 from ..spec import NodeSpec
@@ -75,8 +76,7 @@ def run_file(
 
     nodes = registry if registry is not None else default_registry()
     target = Path(output_dir)
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: expected a folder for the results, got a file")
+    check_output_folder(target)
     workflow = read_workflow(Path(path), nodes)
     overridden = apply_sets(workflow.prompt, set, nodes)
     items = _batch(overridden, batch_over, nodes)

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ...core.errors import InputError
+from ...core.files import check_input_file
 from ..spec import NodeSpec
 from .ui_format import ui_to_api
 
@@ -36,9 +37,7 @@ def read_workflow(path: Path, registry: Mapping[str, NodeSpec]) -> Workflow:
     Raises:
         InputError: No such file, not JSON, or neither of the two formats.
     """
-    if not path.is_file():
-        kind = "a folder" if path.is_dir() else "nothing there"
-        raise InputError(f"{path}: expected a workflow file, got {kind}")
+    check_input_file(path, "a workflow file")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(

@@ -175,7 +175,7 @@ def test_a_cache_is_rendered_once(tmp_path):
 
 
 def test_specs_are_read_with_defaults():
-    assert FacesSpec.parse("faces:") == FacesSpec(20_000, 64, 0)
+    assert FacesSpec.parse("faces:seed=0") == FacesSpec(20_000, 64, 0)
     assert FacesSpec.parse("faces: size = 32 , count=5") == FacesSpec(5, 32, 0)
     spec = FacesSpec(12, 32, 9)
     assert FacesSpec.parse(str(spec)) == spec
@@ -184,6 +184,9 @@ def test_specs_are_read_with_defaults():
 @pytest.mark.parametrize(
     "text",
     [
+        "faces:",
+        "faces:count=3,",
+        "faces:,count=3",
         "faces:count=0",
         "faces:size=4",
         "faces:size=4096",

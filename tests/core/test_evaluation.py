@@ -76,6 +76,8 @@ def test_restoration_is_listed_beside_its_baselines(real, restorer):
         (["psnr"], "generator", COUNT, "psnr needs a restorer"),
         (["swd"], "restorer", COUNT, "swd needs a generator"),
         (["swd"], "generator", COUNT + 1, "expected a count of 2..6"),
+        (["psnr"], "generator", COUNT + 1, "psnr needs a restorer as --fake, got a stylegan2"),
+        (["swd", "swd"], "generator", COUNT, "every name once, got 'swd' twice"),
         (["swd"], "generator", 1, "expected a count of 2..6"),
     ],
 )

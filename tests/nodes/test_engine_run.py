@@ -265,7 +265,7 @@ def test_an_image_without_a_workflow_and_a_folder_are_refused(folder):
 
 
 def test_the_output_folder_and_device_are_checked(folder):
-    with pytest.raises(InputError, match="expected a folder for the results, got a file"):
+    with pytest.raises(InputError, match="expected a folder to write to, got a file"):
         run("api.json", output_dir="api.json")
     with pytest.raises(InputError, match="device"):
         run_file("api.json", device="gpu", registry=NODES)
