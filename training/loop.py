@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,18 @@ from ..core.data import open_dataset
 from ..core.errors import InputError
 from ..core.files import atomic_write, check_output_folder
 from . import distributed, snapshot
-from .config import RestorerConfig, RunConfig, StyleGAN2Config, override
-from .errors import TrainingError
+from .config import STDDEV_GROUP, RestorerConfig, RunConfig, StyleGAN2Config, override
 from .feed import Feed, Images, SyntheticImages, to_float
 from .presets import Preset, find_preset
 from .report import Reporter
+from .restorer import RestorerSystem
+from .resume import compare, state_to_continue
+from .stopping import require_finite_losses, require_finite_tensors, stop_signals
+from .stylegan2 import StyleGAN2System
 from .system import System
+from .transfer import initialise
 
-# A change of these makes other networks or other numbers; a run is continued with its own.
-_IDENTITY = ("resolution", "batch", "seed", "grad_accum", "mirror")
-_FREE = ("total_kimg", "snapshot_kimg", "tick_kimg", "keep", "workers", "device", "threads", "init")
-_FREE += ("licence", "swd_images")
+_REALS_COUNT, _REALS_COLUMNS = 64, 8  # the grid of real images that a run begins with
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ def _run(
         torch.set_num_threads(config.threads)
     check_output_folder(outdir)
 
-    state_path = _state_to_continue(outdir, resume)
+    state_path = state_to_continue(outdir, resume)
     state = snapshot.read(state_path) if state_path is not None else None
     reporter = Reporter(outdir if ranks.main else None, config.total_steps * config.batch, say)
-    notes = _compare(preset, config, state) if state is not None else []
+    notes = compare(preset.name, config, state) if state is not None else []
 
     dataset: Images = SyntheticImages(config.resolution)
     if data is not None:
@@ -121,99 +121,116 @@ def _run(
         system.load_state(state.tensors)
         first = state.step
     elif config.init is not None:
-        notes += _initialise(system, Path(config.init))
+        notes.append(initialise(system, Path(config.init)))
 
-    training = {
-        "preset": preset.name,
-        "images": 0,
-        "kimg": 0.0,
-        "data": dataset.content_hash,
-        "licence": config.licence,
-        "threads": torch.get_num_threads(),
-    }
-    if ranks.main:  # only now, so that settings or data that do not fit leave nothing behind
-        _make_folder(outdir)
-        snapshot.clean(outdir)
-        atomic_write(outdir / "config.json", config.model_dump_json(indent=1) + "\n")
-    reporter.start(first * config.batch)
-    for note in notes:
-        reporter.say(note)
-    shown = {k: v for k, v in config.model_dump().items() if v not in (None, "")}
-    reporter.say(f"{preset.name}: {', '.join(f'{k}={v}' for k, v in shown.items())}")
-    where = f"from {state_path} " if state_path is not None else ""
-    reporter.say(
-        f"{len(dataset)} images of {config.resolution} px, {ranks.world} rank(s) on {ranks.device}"
-        f", {torch.get_num_threads()} threads; {where}step {first} to {config.total_steps}"
-    )
-    if state is None:
-        reporter.grid("reals.png", _reals(feed, config), columns=8)
-
-    def save(step: int) -> Path | None:
-        """Write a snapshot after `step` steps; only the main rank has a path to show for it."""
-        images = step * config.batch
-        tensors = system.state()
-        _require_finite(tensors, step, config, outdir)
-        values = system.evaluate()
-        path = None
-        if ranks.main:
-            record = {**training, "images": images, "kimg": images / 1000}
-            current = snapshot.State(
-                tensors,
-                {"threads": torch.get_num_threads()},
-                config.model_dump(mode="json"),
-                preset.name,
-                step,
-                images,
-            )
-            samples, columns = system.grid()
-            reporter.grid(f"samples-{images:010d}.png", samples, columns)
-            path = snapshot.write(outdir, system.model(record), current, config.keep)
-            reporter.log("snapshot", images, {**values, "model": path.name})
-            text = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-            reporter.say(f"snapshot {path}{text}")
-        ranks.wait()
-        return path
-
+    run = _Run(preset.name, config, ranks, outdir, dataset, system, reporter)
+    run.start(first, state_path, notes)
     ticks, snapshots = config.steps(config.tick_kimg), config.steps(config.snapshot_kimg)
     step, outcome = first, "finished"
-    try:
-        with _stop_signals() as stopped:
-            while step < config.total_steps:
-                system.step(step)
-                step += 1
-                stop = ranks.any(bool(stopped))
-                due = step % snapshots == 0 or step == config.total_steps or stop
-                if due or step % ticks == 0:
-                    means = system.meter.drain(ranks)
-                    _require_finite_losses(means, step, config, outdir)
-                    reporter.tick(step * config.batch, means)
-                if due:
-                    save(step)
-                if stop and step < config.total_steps:
-                    outcome = "interrupted"
-                    reporter.say("interrupted; the same command continues this run")
-                    break
-    finally:
-        feed.close()
+    with closing(feed), stop_signals() as stopped:
+        while step < config.total_steps:
+            system.step(step)
+            step += 1
+            stop = ranks.any(bool(stopped))
+            due = step % snapshots == 0 or step == config.total_steps or stop
+            if due or step % ticks == 0:
+                run.tick(step)
+            if due:
+                run.save(step)
+            if stop and step < config.total_steps:
+                outcome = "interrupted"
+                reporter.say("interrupted; the same command continues this run")
+                break
     return TrainingResult(outcome, step * config.batch, outdir / snapshot.MODEL, outdir)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run says and writes between its steps."""
+
+    preset: str
+    config: RunConfig
+    ranks: distributed.Ranks
+    outdir: Path
+    dataset: Images
+    system: System
+    reporter: Reporter
+
+    def start(self, first: int, state_path: Path | None, notes: list[str]) -> None:
+        """Make the folder and say what will be done, from step `first` on."""
+        config, say = self.config, self.reporter.say
+        if self.ranks.main:  # only now, so that settings or data that do not fit leave nothing
+            _make_folder(self.outdir)
+            snapshot.clean(self.outdir)
+            atomic_write(self.outdir / "config.json", config.model_dump_json(indent=1) + "\n")
+        self.reporter.start(first * config.batch)
+        for note in notes:
+            say(note)
+        settings = config.model_dump().items()
+        shown = [f"{key}={value}" for key, value in settings if value not in (None, "")]
+        say(f"{self.preset}: {', '.join(shown)}")
+        where = f"from {state_path} " if state_path is not None else ""
+        say(
+            f"{len(self.dataset)} images of {config.resolution} px, {self.ranks.world} rank(s) on "
+            f"{self.ranks.device}, {torch.get_num_threads()} threads; "
+            f"{where}step {first} to {config.total_steps}"
+        )
+        if state_path is None:
+            self.reporter.grid("reals.png", _reals(self.dataset), columns=_REALS_COLUMNS)
+
+    def tick(self, step: int) -> None:
+        """Log the losses since the last tick, after `step` steps."""
+        images = step * self.config.batch
+        means = self.system.meter.drain(self.ranks)
+        require_finite_losses(means, images / 1000, self.outdir)
+        self.reporter.tick(images, means)
+
+    def save(self, step: int) -> None:
+        """Write a snapshot after `step` steps; every rank takes part, the main one writes."""
+        images = step * self.config.batch
+        tensors = self.system.state()
+        require_finite_tensors(tensors, images / 1000, self.outdir)
+        values = self.system.evaluate()
+        if self.ranks.main:
+            threads = torch.get_num_threads()
+            training = {
+                "preset": self.preset,
+                "images": images,
+                "kimg": images / 1000,
+                "data": self.dataset.content_hash,
+                "licence": self.config.licence,
+                "threads": threads,
+            }
+            state = snapshot.State(
+                tensors=tensors,
+                counters={"threads": threads},
+                config=self.config.model_dump(mode="json"),
+                preset=self.preset,
+                step=step,
+                images=images,
+            )
+            samples, columns = self.system.grid()
+            self.reporter.grid(f"samples-{images:010d}.png", samples, columns)
+            model = self.system.model(training)
+            path = snapshot.write(self.outdir, model, state, self.config.keep)
+            self.reporter.log("snapshot", images, {**values, "model": path.name})
+            text = "".join(f"  {name} {value:.4g}" for name, value in values.items())
+            self.reporter.say(f"snapshot {path}{text}")
+        self.ranks.wait()
 
 
 def _build(config: RunConfig, feed: Feed, ranks: distributed.Ranks) -> System:
     """The networks that a configuration describes."""
     if isinstance(config, StyleGAN2Config):
-        from .stylegan2 import StyleGAN2System
-
         return StyleGAN2System(config, feed, ranks)
     if isinstance(config, RestorerConfig):
-        from .restorer import RestorerSystem
-
         return RestorerSystem(config, feed, ranks)
     raise TypeError(f"no system for {type(config).__name__}")
 
 
 def _dry(config: RunConfig, world: int) -> RunConfig:
     """The same run cut down to two small steps in which every phase takes place."""
-    batch = 4 * config.grad_accum * world
+    batch = STDDEV_GROUP * config.grad_accum * world
     changes: dict[str, Any] = {
         "batch": batch,
         "total_kimg": 2 * batch / 1000,
@@ -236,94 +253,7 @@ def _make_folder(outdir: Path) -> None:
         raise InputError(f"train: cannot write to {outdir} ({error.strerror or error})") from error
 
 
-def _state_to_continue(outdir: Path, resume: str | Path | None) -> Path | None:
-    """The training state that `resume` stands for."""
-    if resume is None:
-        if snapshot.latest(outdir) is not None:
-            raise InputError(
-                f"train: {outdir} already holds a run; continue it with --resume auto, "
-                "or choose another --outdir"
-            )
-        return None
-    if str(resume) == "auto":
-        return snapshot.find_state(outdir) if snapshot.latest(outdir) is not None else None
-    return snapshot.find_state(Path(resume))
-
-
-def _compare(preset: Preset, config: RunConfig, state: snapshot.State) -> list[str]:
-    """Say what differs from the run that is continued.
-
-    Raises:
-        InputError: a setting that a run cannot change on its way.
-    """
-    if state.preset != preset.name:
-        raise InputError(f"train: the run to continue is {state.preset}, not {preset.name}")
-    now = config.model_dump(mode="json")
-    changed = [key for key in now if key in state.config and now[key] != state.config[key]]
-    fixed = [key for key in changed if key in _IDENTITY]
-    if fixed:
-        text = ", ".join(f"{key}={state.config[key]} (now {now[key]})" for key in fixed)
-        raise InputError(f"train: the run to continue has {text}; start a new one to change that")
-    said = [key for key in changed if key not in _FREE]
-    notes = [f"continuing with {key}={now[key]}, was {state.config[key]}" for key in said]
-    threads = state.counters.get("threads")
-    if threads not in (None, torch.get_num_threads()):
-        notes.append(f"the run used {threads} threads; the last bits of the numbers may differ now")
-    return notes
-
-
-def _initialise(system: System, path: Path) -> list[str]:
-    from .transfer import initialise
-
-    return [initialise(system, path)]
-
-
-def _reals(feed: Feed, config: RunConfig) -> Tensor:
-    count = min(64, len(feed.dataset))
-    return to_float(feed.dataset.images(torch.arange(count)), torch.device("cpu"), False)
-
-
-def _require_finite(tensors: dict[str, Tensor], step: int, config: RunConfig, outdir: Path) -> None:
-    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        _diverged(f"{len(bad)} tensors, first {bad[0]}, are not finite", step, config, outdir)
-
-
-def _require_finite_losses(
-    means: dict[str, float], step: int, config: RunConfig, outdir: Path
-) -> None:
-    bad = [f"{name} {value}" for name, value in means.items() if value - value != 0]
-    if bad:
-        _diverged(f"{', '.join(bad)}", step, config, outdir)
-
-
-def _diverged(what: str, step: int, config: RunConfig, outdir: Path) -> None:
-    pointer = snapshot.latest(outdir)
-    left = (
-        f"the last good snapshot is {outdir / pointer['state']}" if pointer else "no snapshot yet"
-    )
-    raise TrainingError(
-        f"train: stopped at kimg {step * config.batch / 1000:.2f} because {what}; {left}; "
-        "continue with a smaller lr or without amp"
-    )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Turn the first Ctrl-C (or SIGTERM) into an entry of the list; a second interrupts at once."""
-    caught: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        before = {}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _reals(dataset: Images) -> Tensor:
+    """The first images, float32 -1..1."""
+    count = min(_REALS_COUNT, len(dataset))
+    return to_float(dataset.images(torch.arange(count)), torch.device("cpu"), False)
