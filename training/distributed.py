@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..core.devices import choose_device
 from ..core.errors import InputError
 from .errors import TrainingError
 
@@ -110,20 +111,16 @@ def start(device: str) -> Ranks:
         device: auto, cpu, cuda or cuda:N (N only without torchrun).
 
     Raises:
-        InputError: CUDA asked for and not available, or a malformed environment.
+        InputError: the device is not available, or the environment is malformed.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(
-            f"train: device={device} needs a CUDA build of PyTorch and a GPU; none here"
-        )
-    use_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    world = _environment("WORLD_SIZE", 1)
-    rank = _environment("RANK", 0)
+    world, rank = _environment("WORLD_SIZE", 1), _environment("RANK", 0)
+    if world > 1 and device != "cpu" and torch.cuda.is_available():
+        device = f"cuda:{_environment('LOCAL_RANK', 0) % torch.cuda.device_count()}"
+    local = torch.device(choose_device(device))
     if world == 1:
-        return Ranks(0, 1, torch.device(device if ":" in device else "cuda" if use_cuda else "cpu"))
-    local = torch.device("cpu")
+        return Ranks(0, 1, local)
+    use_cuda = local.type == "cuda"
     if use_cuda:
-        local = torch.device("cuda", _environment("LOCAL_RANK", 0) % torch.cuda.device_count())
         torch.cuda.set_device(local)
     try:
         dist.init_process_group("nccl" if use_cuda else "gloo", timeout=TIMEOUT)

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ..devices import open_device
 from ..errors import InputError
 from ..files import atomic_path
 from .header import Header, check_model_file, encode_header, parse_object, read_header
@@ -86,7 +87,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Mo
             weights that do not fit its config or are not finite; or `device` is not available.
     """
     file = Path(path)
-    target = _device(device)
+    target = open_device(device)
     contents = read_contents(file)
     module = _build(contents, file)
     tensors = _read_finite(file, contents.header)
@@ -266,16 +267,6 @@ def _read_finite(file: Path, header: Header) -> dict[str, Tensor]:
 
 def _is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(torch.isfinite(tensor.detach()).all())
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        target = torch.device(device)
-        torch.empty(1, device=target)
-    except (RuntimeError, AssertionError) as error:
-        sentence = str(error).splitlines()[0]
-        raise InputError(f"load: device {str(device)!r} is not available ({sentence})") from error
-    return target
 
 
 def _dump(value: Mapping[str, object], what: str) -> str:

@@ -267,5 +267,6 @@ def test_an_unknown_model_name_gets_the_nearest_names(tmp_path):
 
 def test_a_device_that_is_not_there_is_refused(tmp_path):
     path = write(tmp_path / "g.safetensors", small_generator())
-    with pytest.raises(InputError, match="device 'nonsense' is not available"):
-        load(path, device="nonsense")
+    for device in ("nonsense", "cuda:99", torch.device("cuda:99")):
+        with pytest.raises(InputError, match=r"device: (expected .*'nonsense'|cuda:99 is not)"):
+            load(path, device=device)

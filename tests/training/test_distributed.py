@@ -82,10 +82,9 @@ def test_lost_contact_becomes_one_sentence(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_cuda_without_a_gpu_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="device=cuda needs"):
-        start("cuda")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="device: cuda:99 is not available"):
+        start("cuda:99")
 
 
 def test_malformed_environment_is_refused(monkeypatch):
