@@ -1,14 +1,13 @@
 """StyleGAN2's convolution with everything around it: styles, noise, bias and activation."""
 
+import torch
 from torch import Tensor
 
-from ..bias_act.reference import ACTIVATIONS
-from ..registry import register, select
-from . import reference
+from ..bias_act import ACTIVATIONS, bias_act
+from . import backward, reference
+from .op import modulated_conv2d_op
 
 __all__ = ["modulated_conv2d"]
-
-register("modulated_conv2d", "eager", reference.modulated_conv2d)
 
 
 def modulated_conv2d(
@@ -91,22 +90,48 @@ def modulated_conv2d(
                 "modulated_conv2d: expected noise_strength of one number, "
                 f"got {tuple(noise_strength.shape)}"
             )
+    strength = None
+    if isinstance(noise_strength, Tensor):
+        strength = noise_strength.reshape(())
+    elif noise is not None and noise_strength is not None:
         noise = noise * noise_strength
-    return select("modulated_conv2d")(
-        x,
-        weight,
-        styles,
-        up,
-        f,
-        demodulate,
-        noise,
-        bias,
-        act,
-        ACTIVATIONS[act].gain if gain is None else float(gain),
-        clamp,
-        next_styles,
-        modulated,
+    gain = ACTIVATIONS[act].gain if gain is None else float(gain)
+
+    compute = _compute_dtype(x)
+    dtype = reference.statistics_dtype(compute)
+    weight, styles = weight.to(dtype), styles.to(dtype)
+    if demodulate and not modulated and compute is torch.float16:
+        # Demodulation cancels any scale of either; small numbers keep fp16 from overflowing.
+        styles = styles / styles.abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
+        largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-8)
+        weight = weight / (largest * weight[0].numel() ** 0.5)
+    tensors = (
+        x.to(compute),
+        weight.to(compute),
+        None if modulated else styles,
+        reference.demodulation(weight, styles) if demodulate else None,
+        *(None if t is None else t.to(dtype) for t in (noise, strength, bias)),
     )
+    filtered = f if up == 2 else None
+    fused = act in backward.INVERTIBLE and gain > 0 and next_styles is None
+    if fused or not _differentiates(*tensors, next_styles):
+        following = None if next_styles is None else next_styles.to(dtype)
+        return modulated_conv2d_op(*tensors, following, filtered, up, act, gain, clamp)
+    y = modulated_conv2d_op(*tensors, None, filtered, up, "linear", 1.0, None)
+    y = bias_act(y, act=act, gain=gain, clamp=clamp)
+    return y if next_styles is None else y * next_styles.to(y.dtype)[:, :, None, None]
+
+
+def _compute_dtype(x: Tensor) -> torch.dtype:
+    """Dtype in which a convolution of x runs here and now."""
+    kind = x.device.type
+    if x.dtype is torch.float64 or not torch.is_autocast_enabled(kind):
+        return x.dtype
+    return torch.get_autocast_dtype(kind)
+
+
+def _differentiates(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def _check_tensors(x: Tensor, weight: Tensor, styles: Tensor) -> None:

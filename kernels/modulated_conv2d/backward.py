@@ -1,0 +1,68 @@
+"""First-order gradients of a modulated convolution, from its saved output, in plain PyTorch."""
+
+import torch
+from torch import Tensor
+
+from ..bias_act.reference import ACTIVATIONS
+from .reference import statistics_dtype
+
+# Activations whose argument, where it has a gradient, is a multiple of the result.
+INVERTIBLE = ("linear", "relu", "lrelu")
+
+
+def epilogue_backward(
+    dy: Tensor,
+    y: Tensor,
+    d: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    act: str,
+    gain: float,
+    clamp: float | None,
+    per_pixel: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Gradients of y = clamp(gain * act(u * d + noise * strength + bias)), u being forgotten.
+
+    u is had back from y, wherever its gradient is not zero.
+
+    Args:
+        dy, y: [N, O, H, W], one dtype.
+        d, noise, strength, bias: as in the reference.
+        act: a name in `INVERTIBLE`.
+        gain: above 0.
+        clamp: bound, or None.
+        per_pixel: whether the sum over channels is wanted.
+
+    Returns:
+        du [N, O, H, W] in dy's dtype; and in `statistics_dtype` the gradient before d and bias
+        summed over pixels [N, O]; the gradient of d [N, O] or None without d; and the former
+        summed over channels [N, 1, H, W], or None where `per_pixel` is False.
+    """
+    dtype = statistics_dtype(dy.dtype)
+    alpha = {"linear": 1.0, "relu": 0.0, "lrelu": ACTIVATIONS["lrelu"].alpha}[act]
+    dz = dy * gain if alpha == 1.0 else torch.where(y > 0, dy * gain, dy * (gain * alpha))
+    if clamp is not None:
+        dz = torch.where(y.abs() < clamp, dz, 0.0)
+    sums = dz.sum((2, 3), dtype=dtype)
+    pixels = dz.sum(1, keepdim=True, dtype=dtype) if per_pixel else None
+    if d is None:
+        return dz, sums, None, pixels
+
+    # alpha cancels in dz * z on the negative side of lrelu: dy gain alpha * y / (gain alpha).
+    product = dy.to(dtype) * y
+    if clamp is not None:
+        product = torch.where(y.abs() < clamp, product, 0.0)
+    dd = product.sum((2, 3))
+    if bias is not None:
+        dd = dd - sums * bias
+    if noise is not None:
+        across = (dz.to(dtype) * noise).sum((2, 3))
+        dd = dd - (across if strength is None else across * strength)
+    return dz * d.to(dz.dtype)[:, :, None, None], sums, dd / d, pixels
+
+
+def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of x * styles: dx [N, I, H, W] in x's dtype, and those of the styles [N, I]."""
+    dstyles = (dxs.to(styles.dtype) * x).sum((2, 3))
+    return dxs * styles.to(dxs.dtype)[:, :, None, None], dstyles

@@ -1,0 +1,208 @@
+"""The modulated convolution as torch ops: one forward pass, one fused first-order backward pass.
+
+`ganvas::modulated_conv2d` takes styles and demodulation factors as unrelated inputs; how the
+factors follow from styles and weight is plain PyTorch around it, in `__init__`. Its results are
+always channels_last. Where autograd records the backward pass itself (`create_graph=True`), the
+reference is differentiated in place of the fused pass, so every higher order is exact.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..autograd import differentiable_gradients
+from ..registry import register, select
+from ..upfirdn2d import upfirdn2d
+from . import backward, reference
+
+register("modulated_conv2d", "eager", reference.modulated_conv2d)
+register("modulated_conv2d_epilogue_backward", "eager", backward.epilogue_backward)
+register("modulated_conv2d_styles_backward", "eager", backward.styles_backward)
+
+# Leading inputs of the op that have gradients: x to bias.
+_DIFFERENTIABLE = 7
+
+
+@torch.library.custom_op("ganvas::modulated_conv2d", mutates_args=())
+def modulated_conv2d_op(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor | None,
+    d: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    next_styles: Tensor | None,
+    f: Tensor | None,
+    up: int,
+    act: str,
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
+    """See `reference.modulated_conv2d`, which has these arguments."""
+    arguments = (x, weight, styles, d, noise, strength, bias, next_styles, f, up, act, gain, clamp)
+    with torch.autocast(x.device.type, enabled=False):
+        y = select("modulated_conv2d", *arguments)(*arguments)
+    return y.contiguous(memory_format=torch.channels_last)
+
+
+@torch.library.custom_op("ganvas::modulated_conv2d_backward", mutates_args=())
+def modulated_conv2d_backward_op(
+    dy: Tensor,
+    y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor | None,
+    d: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    f: Tensor | None,
+    up: int,
+    act: str,
+    gain: float,
+    clamp: float | None,
+    needs: Sequence[bool],
+) -> list[Tensor]:
+    """Those gradients of (x, weight, styles, d, noise, strength, bias) that `needs` asks for."""
+    need_x, need_weight, need_styles, _, need_noise, need_strength, need_bias = needs
+    with torch.autocast(x.device.type, enabled=False):
+        epilogue = (dy, y, d, noise, strength, bias, act, gain, clamp, need_noise or need_strength)
+        run = select("modulated_conv2d_epilogue_backward", *epilogue)
+        du, sums, dd, pixels = run(*epilogue)
+        dx = dweight = dstyles = None
+        if need_x or need_weight or need_styles:
+            if up == 2:
+                du = _filter_backward(du, f)
+            mask = (need_x or need_styles, need_weight)
+            dx, dweight = _convolution_backward(du, x, weight, styles, up, mask)
+        if dx is not None and styles is not None:
+            dx, dstyles = select("modulated_conv2d_styles_backward", dx, x, styles)(dx, x, styles)
+    dnoise = dstrength = None
+    if pixels is not None:
+        assert noise is not None
+        if need_strength:
+            dstrength = (pixels * noise).sum()
+        if need_noise:
+            dnoise = pixels if strength is None else pixels * strength
+            dnoise = dnoise.sum_to_size(noise.shape).contiguous()
+    if dx is not None:
+        dx = dx.contiguous(memory_format=torch.channels_last)
+    if dweight is not None:
+        dweight = dweight.contiguous(memory_format=_weight_format(weight))
+    gradients = (dx, dweight, dstyles, dd, dnoise, dstrength, sums.sum(0) if need_bias else None)
+    return [g for g, need in zip(gradients, needs, strict=True) if need and g is not None]
+
+
+def _filter_backward(du: Tensor, f: Tensor | None) -> Tensor:
+    """Adjoint of the filter behind a transposed convolution: 2H samples to 2H + 1."""
+    assert f is not None
+    left, _, top, _ = reference.filter_padding(f)
+    padding = (f.shape[-1] - 1 - left, left + 1, f.shape[0] - 1 - top, top + 1)
+    return upfirdn2d(du, f, padding=padding, flip_filter=True, gain=4.0)
+
+
+def _convolution_backward(
+    du: Tensor, x: Tensor, weight: Tensor, styles: Tensor | None, up: int, mask: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the convolution's input x * styles and of the weight, where `mask` asks."""
+    if mask[1] and styles is not None:
+        x = x * styles.to(x.dtype)[:, :, None, None]
+    transposed = up == 2
+    kernel = weight.transpose(0, 1) if transposed else weight
+    padding = 0 if transposed else weight.shape[2] // 2
+    dx, dweight, _ = torch.ops.aten.convolution_backward(
+        du, x, kernel, None, (up, up), (padding, padding), (1, 1), transposed, (0, 0), 1,
+        (*mask, False),
+    )  # fmt: skip
+    if transposed and dweight is not None:
+        dweight = dweight.transpose(0, 1)
+    return dx, dweight
+
+
+def _weight_format(weight: Tensor) -> torch.memory_format:
+    if weight.is_contiguous():
+        return torch.contiguous_format
+    channels_last = weight.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+@modulated_conv2d_op.register_fake
+def _(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor | None,
+    d: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    next_styles: Tensor | None,
+    f: Tensor | None,
+    up: int,
+    act: str,
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
+    shape = (x.shape[0], weight.shape[0], x.shape[2] * up, x.shape[3] * up)
+    return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
+
+
+@modulated_conv2d_backward_op.register_fake
+def _(
+    dy: Tensor,
+    y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor | None,
+    d: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    f: Tensor | None,
+    up: int,
+    act: str,
+    gain: float,
+    clamp: float | None,
+    needs: Sequence[bool],
+) -> list[Tensor]:
+    inputs = (x, weight, styles, d, noise, strength, bias)
+    formats = (torch.channels_last, _weight_format(weight), *[torch.contiguous_format] * 5)
+    return [
+        tensor.new_empty(tensor.shape).contiguous(memory_format=layout)
+        for tensor, layout, need in zip(inputs, formats, needs, strict=True)
+        if need and tensor is not None
+    ]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, up, act, gain, clamp = inputs
+    if act not in backward.INVERTIBLE or gain <= 0 or tensors[7] is not None:
+        # The public function composes such calls from others where a gradient is wanted.
+        raise NotImplementedError(
+            f"modulated_conv2d: expected act of {backward.INVERTIBLE}, gain above 0 and no "
+            f"next_styles in the op where it is differentiated, got {act!r}, {gain}"
+        )
+    ctx.save_for_backward(*tensors, output)
+    ctx.settings = (up, act, gain, clamp)
+
+
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    *tensors, f, y = ctx.saved_tensors
+    inputs = tensors[:_DIFFERENTIABLE]
+    up, act, gain, clamp = ctx.settings
+    needs = list(ctx.needs_input_grad[:_DIFFERENTIABLE])
+    rest = (None,) * (len(ctx.needs_input_grad) - _DIFFERENTIABLE)
+    if torch.is_grad_enabled():
+        composite = partial(
+            reference.modulated_conv2d,
+            next_styles=None, f=f, up=up, act=act, gain=gain, clamp=clamp,
+        )  # fmt: skip
+        return *differentiable_gradients(composite, inputs, needs, dy), *rest
+    gradients = iter(modulated_conv2d_backward_op(dy, y, *inputs, f, up, act, gain, clamp, needs))
+    return *(next(gradients) if need else None for need in needs), *rest
+
+
+modulated_conv2d_op.register_autograd(_backward, setup_context=_setup_context)
