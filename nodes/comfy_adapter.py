@@ -1,8 +1,7 @@
 """ComfyUI's side of ganvas: V3 node classes built from the plain declarations.
 
 The only module that imports ComfyUI. The root package's `comfy_entrypoint` imports it inside a
-running ComfyUI. It works with 0.3.64 and later: schema arguments that the running version does not
-know are left out.
+running ComfyUI, 0.3.64 or later.
 """
 
 # ComfyUI is no package that could be installed beside this one for the type checker to read.
@@ -35,8 +34,6 @@ from .spec import InputSpec, NodeSpec, OutputSpec, pack_outputs
 
 MODEL_FOLDER = "ganvas"
 MODEL_EXTENSIONS = frozenset({".safetensors", ".pkl", ".pt", ".pth"})
-PREVIEW_SIDE = 512
-"""Longest side of a preview in the browser, pixels."""
 
 _KINDS = {
     "INT": io.Int,
@@ -95,14 +92,23 @@ class ComfyContext(Context):
             self._bar = comfy.utils.ProgressBar(total)
         picture = None
         if preview is not None:
-            first = preview[0] if preview.ndim == 4 else preview
-            pixels = to_uint8(first.detach().float().cpu()).permute(1, 2, 0).numpy()
-            picture = ("JPEG", Image.fromarray(pixels), PREVIEW_SIDE)
+            picture = ("JPEG", preview_picture(preview), comfy.cli_args.args.preview_size)
         self._bar.update_absolute(done, total, picture)
 
     def check(self) -> None:
         """Raise ComfyUI's own interruption, which its executor expects, when the user cancelled."""
         comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def preview_picture(preview: Tensor) -> Image.Image:
+    """Turn an image [C,H,W], or the first of [N,C,H,W], in 0..1 into an RGB picture.
+
+    Grey is repeated and alpha dropped: ComfyUI sends it on as JPEG, which has no alpha.
+    """
+    first = preview[0] if preview.ndim == 4 else preview
+    colours = first[:3] if len(first) >= 3 else first[:1].expand(3, -1, -1)
+    pixels = to_uint8(colours.detach().float().cpu()).permute(1, 2, 0).contiguous()
+    return Image.fromarray(pixels.numpy())
 
 
 class Placement:
@@ -120,10 +126,10 @@ class Placement:
         patchers = [p for value in values for p in self._patchers_of(value)]
         if not patchers:
             return
-        load = comfy.model_management.load_models_gpu
-        load(patchers, **known_arguments(load, {"force_full_load": True}))
+        comfy.model_management.load_models_gpu(patchers, force_full_load=True)
         for patcher in patchers:
-            # Partial loading skips parameters that sit beside submodules; our layers have such.
+            # Under --novram ComfyUI loads a part, and its own layers fetch the rest as they run;
+            # ours cannot.
             patcher.model.to(patcher.load_device)
 
     def _patchers_of(self, value: Any) -> list[Any]:
@@ -151,10 +157,6 @@ def node_class(spec: NodeSpec, placement: Placement) -> type:
     def define_schema(cls: type) -> Any:
         return build_schema(spec, comfy_host())
 
-    def validate_inputs(cls: type, **values: Any) -> bool | str:
-        _, problems = check_values(spec, comfy_host(), values)
-        return sentence(problems) or True
-
     def fingerprint_inputs(cls: type, **values: Any) -> str:
         given = {name: value for name, value in values.items() if value is not None}
         return spec.fingerprint(comfy_host(), given) if spec.fingerprint else ""
@@ -162,20 +164,43 @@ def node_class(spec: NodeSpec, placement: Placement) -> type:
     def execute(cls: Any, **values: Any) -> Any:
         return run_node(spec, placement, values, getattr(cls, "hidden", None))
 
-    methods: dict[str, Callable[..., Any]] = {
-        "define_schema": define_schema,
-        "validate_inputs": validate_inputs,
-        "execute": execute,
-    }
+    methods: dict[str, Callable[..., Any]] = {"define_schema": define_schema, "execute": execute}
+    validate_inputs = validation(spec)
+    if validate_inputs:
+        methods["validate_inputs"] = validate_inputs
     if spec.fingerprint:
         methods["fingerprint_inputs"] = fingerprint_inputs
     body = {name: classmethod(function) for name, function in methods.items()}
     return type(spec.id, (io.ComfyNode,), {"__module__": __name__, **body})
 
 
+def validation(spec: NodeSpec) -> Callable[..., bool | str] | None:
+    """Build a node's `validate_inputs`, or return None where ComfyUI's own checks suffice.
+
+    ComfyUI reads its argument names: it leaves those inputs unchecked, and shows what is returned
+    on every one of them. So it names no more inputs than it must: lists of options, which 0.3.64
+    does not check, and all widgets of a node that brings a hook of its own.
+    """
+    names = [item.name for item in spec.widgets if item.type == "COMBO" or spec.validate]
+    if not names:
+        return None
+
+    def validate_inputs(cls: type, **values: Any) -> bool | str:
+        _, problems = check_values(spec, comfy_host(), values)
+        if len(names) == 1:
+            return "; ".join(problems.values()) or True  # ComfyUI puts the name before it
+        return sentence(problems) or True
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    arguments = [inspect.Parameter(name, kind) for name in ("cls", *names)]
+    validate_inputs.__dict__["__signature__"] = inspect.Signature(arguments)
+    return validate_inputs
+
+
 def build_schema(spec: NodeSpec, host: Host) -> Any:
-    """Build ComfyUI's schema, leaving out what the running version does not know."""
-    fields = {
+    """Build ComfyUI's schema of a node."""
+    fields: dict[str, Any] = {
+        "node_id": spec.id,
         "display_name": spec.title,
         "category": spec.category,
         "description": spec.description,
@@ -186,9 +211,10 @@ def build_schema(spec: NodeSpec, host: Host) -> Any:
         "is_input_list": spec.is_input_list,
         "is_deprecated": spec.deprecated,
         "is_experimental": spec.experimental,
-        "search_aliases": list(spec.aliases),
     }
-    return io.Schema(node_id=spec.id, **known_arguments(io.Schema, fields))
+    if "search_aliases" in inspect.signature(io.Schema).parameters:  # not in 0.3.64
+        fields["search_aliases"] = list(spec.aliases)
+    return io.Schema(**fields)
 
 
 def build_input(item: InputSpec, host: Host) -> Any:
@@ -207,7 +233,7 @@ def build_input(item: InputSpec, host: Host) -> Any:
         fields["multiline"] = item.multiline
     if item.type == "COMBO":
         fields["options"] = list(item.list_options(host))
-    return kind.Input(item.name, **known_arguments(kind.Input, fields))
+    return kind.Input(item.name, **fields)
 
 
 def build_output(item: OutputSpec) -> Any:
@@ -216,20 +242,7 @@ def build_output(item: OutputSpec) -> Any:
     Its id is left to ComfyUI: some versions refuse an output that is named like an input.
     """
     kind = _KINDS.get(item.type) or io.Custom(item.type)
-    fields = {
-        "display_name": item.name,
-        "tooltip": item.tooltip,
-        "is_output_list": item.is_list,
-    }
-    return kind.Output(**known_arguments(kind.Output, fields))
-
-
-def known_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the keyword arguments that a function of the running ComfyUI accepts."""
-    parameters = inspect.signature(function).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return dict(arguments)
-    return {name: value for name, value in arguments.items() if name in parameters}
+    return kind.Output(display_name=item.name, tooltip=item.tooltip, is_output_list=item.is_list)
 
 
 def check_values(
@@ -237,7 +250,7 @@ def check_values(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Check widget values: types, ranges, options and the node's own hook.
 
-    ComfyUI leaves all checks to a node that brings its own `validate_inputs`.
+    Before a run for what `validation` names, and in it for all, since links bring anything.
 
     Args:
         spec: The node.

@@ -1,25 +1,30 @@
-"""A small stand-in for the parts of ComfyUI that the adapter touches. It is not ComfyUI.
+"""A stand-in for the parts of ComfyUI that the adapter touches. It is not ComfyUI.
 
-What it imitates, from the published signatures of ComfyUI 0.3.64 and of current releases:
-- `comfy_api.latest.io`: Schema, the Input and Output classes with their keyword arguments (an
-  unknown one is a TypeError, as in ComfyUI), Custom, Hidden, NumberDisplay, NodeOutput, ComfyNode
-  with its order define_schema -> validate -> execute and the `hidden` holder;
+It follows the published behaviour of 0.3.64 (`old=True`) and of current releases, and refuses what
+they refuse: unknown arguments of a schema, an input or an output; two inputs or outputs of one id;
+a class without `define_schema` or `execute`; writing to a class while it runs.
+
+- `comfy_api.latest`: ComfyExtension, and of `io` the schema, the types, the node class with what
+  ComfyUI's loader and executor call on it (see `fake_executor`), NodeOutput;
 - `comfy.utils.ProgressBar`, `comfy.model_management` (devices, loading, interruption),
-  `comfy.model_patcher.ModelPatcher` (attributes it puts on a model, load and offload by `.to`);
+  `comfy.model_patcher.ModelPatcher` (attributes it puts on a model), `comfy.cli_args`;
 - `folder_paths` with an unknown folder's empty extension set.
-What it leaves out: servers, caching, list mapping, partial loading, real memory accounting.
+
+What it leaves out: servers, caching, partial loading, real memory accounting.
 """
 
 from __future__ import annotations
 
 import sys
 import types
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, make_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 
 class InterruptProcessingError(Exception):
@@ -45,211 +50,293 @@ class Hidden(str, Enum):
     unique_id = "UNIQUE_ID"
     prompt = "PROMPT"
     extra_pnginfo = "EXTRA_PNGINFO"
+    dynprompt = "DYNPROMPT"
 
 
-class Input:
-    def __init__(self, id, display_name=None, optional=False, tooltip=None, lazy=None,
-                 extra_dict=None):
-        self.id, self.optional, self.tooltip = id, optional, tooltip
+SOCKET = {"display_name", "optional", "tooltip", "lazy", "extra_dict"}
+WIDGET = SOCKET | {"default", "socketless"}
+NUMBER = WIDGET | {"min", "max", "step", "display_mode", "force_input"}
+ARGUMENTS = {
+    "INT": NUMBER | {"control_after_generate"},
+    "FLOAT": NUMBER | {"round"},
+    "STRING": WIDGET | {"multiline", "placeholder", "dynamic_prompts", "force_input"},
+    "BOOLEAN": WIDGET | {"label_on", "label_off", "force_input"},
+    "COMBO": WIDGET | {"options", "control_after_generate", "upload", "image_folder", "remote"},
+}
+"""Keyword arguments of `Input` beside the id; every other type has those of a plain socket."""
 
 
-class WidgetInput(Input):
-    def __init__(self, id, display_name=None, optional=False, tooltip=None, lazy=None,
-                 default=None, socketless=None, widget_type=None, force_input=None,
-                 extra_dict=None):
-        super().__init__(id, display_name, optional, tooltip, lazy, extra_dict)
-        self.default = default
+class Port:
+    """An input or output: the arguments given to it, and None for those that were not."""
+
+    io_type = ""
+    accepted: frozenset[str] = frozenset()
+
+    def __init__(self, id: str | None = None, **given: Any) -> None:
+        unknown = set(given) - self.accepted
+        if unknown:
+            raise TypeError(f"{self.io_type}: unexpected keyword arguments {sorted(unknown)}")
+        self.id = id
+        self.__dict__.update({name: given.get(name) for name in self.accepted})
 
 
-class NumberInput(WidgetInput):
-    def __init__(self, id, display_name=None, optional=False, tooltip=None, lazy=None,
-                 default=None, min=None, max=None, step=None, display_mode=None,
-                 socketless=None, force_input=None):
-        super().__init__(id, display_name, optional, tooltip, lazy, default)
-        self.min, self.max, self.step, self.display_mode = min, max, step, display_mode
-
-
-class IntInput(NumberInput):
-    def __init__(self, id, display_name=None, optional=False, tooltip=None, lazy=None,
-                 default=None, min=None, max=None, step=None, control_after_generate=None,
-                 display_mode=None, socketless=None, force_input=None):
-        super().__init__(id, display_name, optional, tooltip, lazy, default, min, max, step,
-                         display_mode)
-        self.control_after_generate = control_after_generate
-
-
-class StringInput(WidgetInput):
-    def __init__(self, id, display_name=None, optional=False, tooltip=None, lazy=None,
-                 multiline=False, placeholder=None, default=None, dynamic_prompts=None,
-                 socketless=None, force_input=None):
-        super().__init__(id, display_name, optional, tooltip, lazy, default)
-        self.multiline = multiline
-
-
-class ComboInput(WidgetInput):
-    def __init__(self, id, options=None, display_name=None, optional=False, tooltip=None,
-                 lazy=None, default=None, control_after_generate=None, upload=None,
-                 image_folder=None, remote=None, socketless=None):
-        super().__init__(id, display_name, optional, tooltip, lazy, default)
-        self.options = options
-
-
-class Output:
-    def __init__(self, id=None, display_name=None, tooltip=None, is_output_list=False):
-        self.id, self.display_name, self.tooltip = id, display_name, tooltip
-        self.is_output_list = is_output_list
-
-
-def io_type(name: str, input_class: type = Input) -> type:
+def io_type(name: str) -> type:
     """A ComfyUI type: a class with `io_type`, `Input` and `Output`."""
+    takes = frozenset(ARGUMENTS.get(name, SOCKET))
+    gives = frozenset({"display_name", "tooltip", "is_output_list"})
     body = {
         "io_type": name,
-        "Input": type("Input", (input_class,), {"io_type": name}),
-        "Output": type("Output", (Output,), {"io_type": name}),
+        "Input": type("Input", (Port,), {"io_type": name, "accepted": takes}),
+        "Output": type("Output", (Port,), {"io_type": name, "accepted": gives}),
     }
     return type(name, (), body)
 
 
+OLD_SCHEMA = [
+    "display_name",
+    "category",
+    "inputs",
+    "outputs",
+    "hidden",
+    "description",
+    "is_input_list",
+    "is_output_node",
+    "is_deprecated",
+    "is_experimental",
+    "is_api_node",
+    "not_idempotent",
+    "enable_expand",
+]
+NEW_SCHEMA = [
+    "search_aliases",
+    "is_dev_only",
+    "price_badge",
+    "accept_all_inputs",
+    "essentials_category",
+    "has_intermediate_output",
+]
+
+
+def schema_class(names: list[str]) -> type:
+    """A Schema dataclass with exactly these fields beside the id."""
+    return make_dataclass("Schema", [("node_id", str), *[(name, Any, None) for name in names]])
+
+
 class NodeOutput:
-    def __init__(self, *args, ui=None, expand=None, block_execution=None):
+    def __init__(self, *args: Any, ui=None, expand=None, block_execution=None) -> None:
         self.args, self.ui = args, ui
+
+    @property
+    def result(self) -> tuple[Any, ...] | None:
+        return self.args or None
 
 
 class HiddenHolder:
-    def __init__(self, unique_id=None, prompt=None, extra_pnginfo=None):
-        self.unique_id, self.prompt, self.extra_pnginfo = unique_id, prompt, extra_pnginfo
+    """What a run puts into `cls.hidden`; what a node did not ask for is None."""
+
+    def __init__(self, **given: Any) -> None:
+        self.__dict__.update(given)
+
+    def __getattr__(self, name: str) -> None:
+        return None
 
 
 class ComfyNode:
+    """Base of V3 nodes, with what ComfyUI's loader and executor call."""
+
+    RELATIVE_PYTHON_MODULE: str | None = None
+    SCHEMA: Any = None
     hidden: Any = None
 
     @classmethod
-    def get_schema(cls):
-        """Build and check the schema as ComfyUI does when it lists nodes."""
+    def define_schema(cls) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def execute(cls, **values: Any) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def validate_inputs(cls, **values: Any) -> bool | str:
+        raise NotImplementedError
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def overrides(cls, name: str) -> bool:
+        """Whether a subclass brings its own method; not of ComfyUI, which asks this elsewhere."""
+        return getattr(cls, name).__func__ is not getattr(ComfyNode, name).__func__
+
+    @classmethod
+    def validate_class(cls) -> None:
+        for name in ("define_schema", "execute"):
+            if not cls.overrides(name):
+                raise TypeError(f"no {name} function was defined for node class {cls.__name__}")
+
+    @classmethod
+    def finalize_schema(cls) -> Any:
         schema = cls.define_schema()
-        ids = [item.id for item in schema.inputs]
-        named = [item.id for item in schema.outputs if item.id is not None]
-        if len(set(ids)) != len(ids) or len(set(named)) != len(named) or set(ids) & set(named):
-            raise ValueError(f"ids must be unique: {ids} {named}")
+        for index, output in enumerate(schema.outputs):
+            output.id = output.id or f"_{index}_{output.io_type}_"
         return schema
 
     @classmethod
-    def run(cls, hidden: HiddenHolder | None = None, **values: Any) -> NodeOutput:
-        """Validate and execute on a clone that carries the hidden values."""
-        clone = type(cls.__name__, (cls,), {"hidden": hidden})
-        verdict = clone.validate_inputs(**values)
-        if verdict is not True:
-            raise ValueError(verdict)
-        output = clone.execute(**values)
-        if not isinstance(output, NodeOutput):
-            raise TypeError(f"invalid return type {type(output)}")
-        return output
+    def get_schema(cls) -> Any:
+        cls.validate_class()
+        schema = cls.finalize_schema()
+        inputs, outputs = ([port.id for port in ports] for ports in (schema.inputs, schema.outputs))
+        if len({*inputs, *outputs}) != len(inputs) + len(outputs):
+            raise ValueError(f"ids must be unique: {inputs} {outputs}")
+        cls.SCHEMA = schema
+        return schema
+
+    VALIDATE_CLASS, FINALIZE_SCHEMA, GET_SCHEMA = validate_class, finalize_schema, get_schema
 
 
-class ComfyExtension:
-    async def on_load(self):
-        """Never called by 0.3.64."""
+class ComfyExtension(ABC):
+    async def on_load(self) -> None:
+        """Called before the nodes are asked for, but never by 0.3.64."""
+        self.loaded = True
+
+    @abstractmethod
+    async def get_node_list(self) -> list[type[ComfyNode]]: ...
 
 
 class ModelPatcher:
+    """Puts ComfyUI's bookkeeping on a model, and moves it by `.to`."""
+
     def __init__(self, model, load_device, offload_device, size=0, weight_inplace_update=False):
         self.model, self.load_device, self.offload_device = model, load_device, offload_device
         if not hasattr(model, "device"):
             model.device = offload_device
         model.model_loaded_weight_memory = 0
+        model.model_lowvram = False
+        model.current_weight_patches_uuid = None
+
+    def load(self) -> None:
+        self.model.to(self.load_device)
+        self.model.device = self.load_device
 
 
-def schema_class(known: tuple[str, ...]) -> type:
-    """A Schema dataclass that knows exactly these fields."""
-    return make_dataclass("Schema", [("node_id", str), *[(n, Any, None) for n in known]])
+def module(name: str, **contents: Any) -> types.ModuleType:
+    """A module of that name with these contents."""
+    made = types.ModuleType(name)
+    made.__dict__.update(contents)
+    return made
 
 
-OLD_SCHEMA = ("display_name", "category", "inputs", "outputs", "hidden", "description",
-              "is_input_list", "is_output_node", "is_deprecated", "is_experimental",
-              "is_api_node", "not_idempotent", "enable_expand")
-NEW_SCHEMA = (*OLD_SCHEMA, "search_aliases", "is_dev_only", "essentials_category")
-
-
-def modules(root: Path, record: Record, *, old: bool = False) -> dict[str, types.ModuleType]:
-    """The modules to put into `sys.modules`; `old` imitates 0.3.64."""
-
-    def module(name: str, **contents: Any) -> types.ModuleType:
-        made = types.ModuleType(name)
-        made.__dict__.update(contents)
-        return made
-
-    io = module(
-        "comfy_api.latest.io", Schema=schema_class(OLD_SCHEMA if old else NEW_SCHEMA),
-        Int=io_type("INT", IntInput), Float=io_type("FLOAT", NumberInput),
-        String=io_type("STRING", StringInput), Boolean=io_type("BOOLEAN", WidgetInput),
-        Combo=io_type("COMBO", ComboInput), Image=io_type("IMAGE"), Mask=io_type("MASK"),
-        Custom=io_type, Hidden=Hidden, NumberDisplay=NumberDisplay, NodeOutput=NodeOutput,
+def io_module(old: bool) -> types.ModuleType:
+    """`comfy_api.latest.io`."""
+    kinds = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "IMAGE", "MASK")
+    return module(
+        "comfy_api.latest.io",
+        Schema=schema_class(OLD_SCHEMA if old else [*OLD_SCHEMA, *NEW_SCHEMA]),
+        Custom=io_type,
+        Hidden=Hidden,
+        HiddenHolder=HiddenHolder,
+        NumberDisplay=NumberDisplay,
+        NodeOutput=NodeOutput,
         ComfyNode=ComfyNode,
+        **{kind.title(): io_type(kind) for kind in kinds},
     )
 
+
+def comfy_module(record: Record) -> types.ModuleType:
+    """`comfy` with the four submodules that the adapter imports."""
+
     class ProgressBar:
-        def __init__(self, total, node_id=None):
+        def __init__(self, total: int, node_id: str | None = None) -> None:
             self.total = total
 
-        def update_absolute(self, value, total=None, preview=None):
-            record.progress.append((value, total or self.total, preview))
+        def update_absolute(self, value, total=None, preview=None) -> None:
+            self.total = total or self.total
+            if preview is not None:
+                kind, picture, side = preview
+                assert isinstance(kind, str) and isinstance(picture, Image.Image)
+                assert side is None or isinstance(side, int)
+            record.progress.append((min(value, self.total), self.total, preview))
             if record.cancel_after is not None and len(record.progress) >= record.cancel_after:
                 record.cancelled = True
 
-    def throw_exception_if_processing_interrupted():
+    def throw_exception_if_processing_interrupted() -> None:
         if record.cancelled:
+            record.cancelled = False  # one request stops one prompt
             raise InterruptProcessingError
 
-    def load(patchers, **options):
-        record.loads.append((list(patchers), options))
-
-    def load_old(models, memory_required=0, force_patch_weights=False):
-        load(models)
-
-    def load_new(models, memory_required=0, force_patch_weights=False,
-                 minimum_memory_required=None, force_full_load=False):
-        load(models, force_full_load=force_full_load)
+    def load_models_gpu(
+        models,
+        memory_required=0,
+        force_patch_weights=False,
+        minimum_memory_required=None,
+        force_full_load=False,
+    ) -> None:
+        record.loads.append((list(models), {"force_full_load": force_full_load}))
+        for patcher in models:
+            patcher.load()
 
     cpu = torch.device("cpu")
     management = module(
-        "comfy.model_management", get_torch_device=lambda: cpu, intermediate_device=lambda: cpu,
-        unet_offload_device=lambda: cpu, load_models_gpu=load_old if old else load_new,
+        "comfy.model_management",
+        InterruptProcessingException=InterruptProcessingError,
+        get_torch_device=lambda: cpu,
+        intermediate_device=lambda: cpu,
+        unet_offload_device=lambda: cpu,
+        load_models_gpu=load_models_gpu,
         throw_exception_if_processing_interrupted=throw_exception_if_processing_interrupted,
     )
-    utils = module("comfy.utils", ProgressBar=ProgressBar)
-    patcher = module("comfy.model_patcher", ModelPatcher=ModelPatcher)
-    cli_args = module("comfy.cli_args", args=types.SimpleNamespace(disable_metadata=False))
-    comfy = module("comfy", model_management=management, utils=utils, model_patcher=patcher,
-                   cli_args=cli_args)
+    arguments = types.SimpleNamespace(disable_metadata=False, preview_size=512)
+    return module(
+        "comfy",
+        model_management=management,
+        utils=module("comfy.utils", ProgressBar=ProgressBar),
+        model_patcher=module("comfy.model_patcher", ModelPatcher=ModelPatcher),
+        cli_args=module("comfy.cli_args", args=arguments),
+    )
 
+
+def folder_module(root: Path) -> types.ModuleType:
+    """`folder_paths` with its folders below `root`."""
     known: dict[str, tuple[list[str], set[str]]] = {}
 
-    def add_model_folder_path(name, path, is_default=False):
-        known.setdefault(name, ([], set()))
-        if path not in known[name][0]:
-            known[name][0].append(path)
+    def add_model_folder_path(folder_name, full_folder_path, is_default=False) -> None:
+        paths, _ = known.setdefault(folder_name, ([], set()))
+        if full_folder_path not in paths:
+            paths.insert(0 if is_default else len(paths), full_folder_path)
 
-    folder_paths = module(
-        "folder_paths", models_dir=str(root / "models"), folder_names_and_paths=known,
+    return module(
+        "folder_paths",
+        models_dir=str(root / "models"),
+        folder_names_and_paths=known,
         add_model_folder_path=add_model_folder_path,
-        get_folder_paths=lambda name: known[name][0][:],
+        get_folder_paths=lambda folder_name: known[folder_name][0][:],
         get_input_directory=lambda: str(root / "input"),
         get_output_directory=lambda: str(root / "output"),
         get_temp_directory=lambda: str(root / "temp"),
     )
-    latest = module("comfy_api.latest", io=io, ComfyExtension=ComfyExtension)
-    return {
-        "comfy": comfy, "comfy.model_management": management, "comfy.utils": utils,
-        "comfy.model_patcher": patcher, "comfy.cli_args": cli_args,
-        "comfy_api": module("comfy_api", latest=latest), "comfy_api.latest": latest,
-        "folder_paths": folder_paths,
-    }
 
 
 def install(monkeypatch, root: Path, *, old: bool = False) -> Record:
-    """Put the fake in place for one test and make the adapter be imported afresh."""
+    """Put the fake in place for one test and make the adapter be imported afresh.
+
+    Args:
+        monkeypatch: Takes it away again.
+        root: Where the folders of models, inputs and outputs lie.
+        old: Imitate 0.3.64 in place of a current release.
+    """
     record = Record()
-    for name, module in modules(root, record, old=old).items():
-        monkeypatch.setitem(sys.modules, name, module)
+    comfy = comfy_module(record)
+    latest = module("comfy_api.latest", io=io_module(old), ComfyExtension=ComfyExtension)
+    loaded = {
+        "comfy": comfy,
+        "comfy_api": module("comfy_api", latest=latest),
+        "comfy_api.latest": latest,
+        "folder_paths": folder_module(root),
+    }
+    for name in ("model_management", "utils", "model_patcher", "cli_args"):
+        loaded[f"comfy.{name}"] = getattr(comfy, name)
+    for name, contents in loaded.items():
+        monkeypatch.setitem(sys.modules, name, contents)
     monkeypatch.delitem(sys.modules, "ganvas.nodes.comfy_adapter", raising=False)
     return record

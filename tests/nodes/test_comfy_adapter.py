@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import importlib
 import io as bytes_io
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Annotated
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import ganvas
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
 from ganvas.core.models.stylegan2 import Generator
@@ -22,6 +22,7 @@ from ganvas.nodes.context import Context
 from ganvas.nodes.spec import NODES, Choice, Image, build_spec
 
 from . import fake_comfyui as fake
+from .fake_executor import LINK, fingerprint, load, run, validate
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def adapter(record):
     return importlib.import_module("ganvas.nodes.comfy_adapter")
 
 
-def classes_of(adapter) -> dict[str, type]:
-    listed = asyncio.run(adapter.GanvasExtension().get_node_list())
-    return {item.__name__: item for item in listed}
+def classes_of(adapter, *, old: bool = False) -> dict[str, type]:
+    assert adapter is importlib.import_module("ganvas.nodes.comfy_adapter")
+    return load(ganvas.comfy_entrypoint, old=old)
 
 
 class Halver(nn.Module):
@@ -75,6 +76,12 @@ def restorer():
     return Descriptor(network=Halver(), generator=None)
 
 
+def degrade_inputs(**change):
+    """All inputs of Degrade Image as a workflow has them."""
+    inputs = {item.name: item.default for item in NODES["Ganvas_DegradeImage"].widgets}
+    return {"image": LINK, **inputs, **change}
+
+
 def test_every_own_node_becomes_a_class_and_no_built_in(adapter):
     ours = {name for name in registry() if name.startswith("Ganvas_")}
     assert len(ours) >= 9 and ours == set(classes_of(adapter))
@@ -82,7 +89,7 @@ def test_every_own_node_becomes_a_class_and_no_built_in(adapter):
 
 def test_schemas_carry_the_declarations(adapter):
     for name, cls in classes_of(adapter).items():
-        spec, schema = NODES[name], cls.get_schema()
+        spec, schema = NODES[name], cls.GET_SCHEMA()
         assert (schema.node_id, schema.display_name) == (spec.id, spec.title)
         assert schema.category.startswith("ganvas/") and schema.description
         assert schema.search_aliases == list(spec.aliases) and schema.search_aliases
@@ -95,7 +102,7 @@ def test_schemas_carry_the_declarations(adapter):
 
 
 def test_widgets_carry_limits_sliders_and_seed_controls(adapter):
-    schema = classes_of(adapter)["Ganvas_SampleLatents"].get_schema()
+    schema = classes_of(adapter)["Ganvas_SampleLatents"].GET_SCHEMA()
     inputs = {i.id: i for i in schema.inputs}
     assert (inputs["count"].min, inputs["count"].max, inputs["count"].default) == (1, 4096, 1)
     assert inputs["seed"].control_after_generate is True
@@ -105,13 +112,13 @@ def test_widgets_carry_limits_sliders_and_seed_controls(adapter):
 
 
 def test_an_older_comfyui_gets_only_what_it_knows(monkeypatch, tmp_path):
-    record = fake.install(monkeypatch, tmp_path, old=True)
+    fake.install(monkeypatch, tmp_path, old=True)
     adapter = importlib.import_module("ganvas.nodes.comfy_adapter")
-    schemas = [cls.get_schema() for cls in classes_of(adapter).values()]
+    schemas = [cls.GET_SCHEMA() for cls in classes_of(adapter, old=True).values()]
     assert schemas and not any(hasattr(s, "search_aliases") for s in schemas)
-    cls = classes_of(adapter)["Ganvas_RestoreFaces"]
-    cls.run(restorer=restorer(), image=torch.rand(1, 8, 8, 3))
-    assert record.loads[0][1] == {}  # force_full_load is unknown there
+    cls = classes_of(adapter)["Ganvas_DegradeImage"]
+    errors = validate(cls, degrade_inputs(preset="sepia"), old=True)  # ComfyUI would let it pass
+    assert [(name, kind) for name, kind, _ in errors] == [("preset", "custom_validation_failed")]
 
 
 def test_the_model_folder_is_registered_with_its_extensions_once(adapter):
@@ -128,28 +135,47 @@ def test_running_a_node_returns_its_images_and_leaves_the_input_alone(adapter):
     image = torch.rand(3, 10, 7, 3)
     before = image.clone()
     cls = classes_of(adapter)["Ganvas_DegradeImage"]
-    (out,) = cls.run(image=image, preset="custom", blur=2.0, downscale=1.0, noise=0.0, jpeg=0,
-                     holes=0, hole_size=0.1, seed=1).args
+    (out,) = run(
+        cls,
+        image=image,
+        preset="custom",
+        blur=2.0,
+        downscale=1.0,
+        noise=0.0,
+        jpeg=0,
+        holes=0,
+        hole_size=0.1,
+        seed=1,
+    ).args
     assert out.shape == image.shape and out.is_inference()
     assert not torch.equal(out, image) and torch.equal(image, before)
 
 
 def test_progress_carries_jpeg_previews(adapter, record):
     image = torch.rand(5, 8, 6, 3)
-    classes_of(adapter)["Ganvas_RestoreFaces"].run(
-        restorer=restorer(), image=image, strength=1.0, chunk_size=2
-    )
+    cls = classes_of(adapter)["Ganvas_RestoreFaces"]
+    run(cls, restorer=restorer(), image=image, chunk_size=2)
     assert [(done, total) for done, total, _ in record.progress] == [(2, 5), (4, 5), (5, 5)]
     kind, picture, side = record.progress[0][2]
     assert (kind, picture.size, picture.mode) == ("JPEG", (6, 8), "RGB") and side >= 64
     picture.save(bytes_io.BytesIO(), kind)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_preview_is_rgb_whatever_the_model_gives(adapter, channels):
+    picture = adapter.preview_picture(torch.ones(2, channels, 5, 7))
+    assert (picture.size, picture.mode) == ((7, 5), "RGB")
+    assert picture.getpixel((6, 4)) == (255, 255, 255)
+
+
 def test_cancelling_stops_after_the_running_chunk(adapter, record):
     record.cancel_after = 1
     with pytest.raises(fake.InterruptProcessingError):
-        classes_of(adapter)["Ganvas_RestoreFaces"].run(
-            restorer=restorer(), image=torch.rand(9, 8, 8, 3), chunk_size=1
+        run(
+            classes_of(adapter)["Ganvas_RestoreFaces"],
+            restorer=restorer(),
+            image=torch.rand(9, 8, 8, 3),
+            chunk_size=1,
         )
     assert len(record.progress) == 1
 
@@ -157,7 +183,7 @@ def test_cancelling_stops_after_the_running_chunk(adapter, record):
 def test_models_are_loaded_through_comfyuis_memory_management(adapter, record):
     model, cls = restorer(), classes_of(adapter)["Ganvas_RestoreFaces"]
     for _ in range(2):
-        cls.run(restorer=model, image=torch.rand(1, 8, 8, 3))
+        run(cls, restorer=model, image=torch.rand(1, 8, 8, 3))
     (first, options), (second, _) = record.loads
     assert first == second and first[0].model is model.network  # one patcher, reused
     assert options == {"force_full_load": True}
@@ -173,36 +199,54 @@ def test_a_dropped_model_drops_its_patcher(adapter):
 
 
 @pytest.mark.parametrize(
-    "change,socket",
-    [({"preset": "sepia"}, "preset"), ({"jpeg": 101}, "jpeg"), ({"blur": -1.0}, "blur"),
-     ({"holes": 1.5}, "holes"), ({"noise": float("nan")}, "noise")],
+    "change,kind",
+    [
+        ({"preset": "sepia"}, "custom_validation_failed"),
+        ({"jpeg": 101}, "value_bigger_than_max"),
+        ({"blur": -1.0}, "value_smaller_than_min"),
+        ({"holes": "many"}, "invalid_input_type"),
+    ],
     ids=str,
 )
-def test_validation_names_the_socket(adapter, change, socket):
+def test_one_wrong_input_gives_one_error_on_its_socket(adapter, change, kind):
     cls = classes_of(adapter)["Ganvas_DegradeImage"]
-    verdict = cls.validate_inputs(image=None, **change)
-    assert isinstance(verdict, str) and verdict.startswith(f"{socket}: ")
-    assert cls.validate_inputs(image=None, preset="default", jpeg=100) is True
+    assert validate(cls, degrade_inputs()) == []
+    ((name, found, details),) = validate(cls, degrade_inputs(**change))
+    assert ([name], found) == (list(change), kind)
+    assert kind != "custom_validation_failed" or details.startswith("preset - got 'sepia'")
+
+
+def test_a_nodes_own_hook_is_asked_with_all_its_widgets(adapter):
+    classes_of(adapter)
+    spec = replace(NODES["SaveImage"], id="Ganvas_Save")
+    cls = adapter.node_class(spec, adapter.Placement())
+    assert validate(cls, {"images": LINK, "filename_prefix": "faces/a"}) == []
+    ((name, _, details),) = validate(cls, {"images": LINK, "filename_prefix": "../a"})
+    assert name == "filename_prefix" and "'../a'" in details
 
 
 def test_a_model_that_is_not_there_is_refused_before_running(adapter):
     cls = classes_of(adapter)["Ganvas_LoadGenerator"]
-    verdict = cls.validate_inputs(model="../../etc/passwd")
-    assert isinstance(verdict, str) and verdict.startswith("model: ")
+    ((name, _, details),) = validate(cls, {"model": "../../etc/passwd"})
+    assert name == "model" and details.startswith("model - got '../../etc/passwd'")
 
 
-def test_a_linked_widget_is_checked_when_its_value_arrives(adapter):
+@pytest.mark.parametrize("values", [{"jpeg": 1000}, {"noise": float("nan")}], ids=str)
+def test_a_linked_widget_is_checked_when_its_value_arrives(adapter, values):
     cls = classes_of(adapter)["Ganvas_DegradeImage"]
-    with pytest.raises(InputError, match=r"^jpeg: "):
-        cls.execute(image=torch.rand(1, 4, 4, 3), jpeg=1000)
+    assert validate(cls, degrade_inputs(**{name: LINK for name in values})) == []
+    with pytest.raises(InputError, match=f"^{next(iter(values))}: "):
+        cls.execute(image=torch.rand(1, 4, 4, 3), **values)
 
 
 def test_the_workflow_reaches_the_context_and_ui_reaches_comfyui(adapter):
     classes_of(adapter)
     spec = build_spec(probe, id="Ganvas_Probe", title="Probe", category="ganvas/test")
     cls = adapter.node_class(spec, adapter.Placement())
-    hidden = fake.HiddenHolder("17", {"17": {}}, {"workflow": {"nodes": []}})
-    output = cls.run(hidden, name="a")
+    hidden = fake.HiddenHolder(
+        unique_id="17", prompt={"17": {}}, extra_pnginfo={"workflow": {"nodes": []}}
+    )
+    output = run(cls, hidden, name="a")
     assert output.ui == {"text": ["17", {"17": {}}, {"nodes": []}, "output"]}
 
 
@@ -212,50 +256,50 @@ def test_file_inputs_are_fingerprinted_by_content(adapter, tmp_path):
     folder.mkdir(parents=True)
     cls = classes_of(adapter)["Ganvas_LoadGenerator"]
     (folder / "a.safetensors").write_bytes(b"one")
-    first = cls.fingerprint_inputs(model="a.safetensors")
-    assert first == cls.fingerprint_inputs(model="a.safetensors")
+    first = fingerprint(cls, {"model": "a.safetensors"})
+    assert first == fingerprint(cls, {"model": "a.safetensors"})
     (folder / "a.safetensors").write_bytes(b"two")
-    assert cls.fingerprint_inputs(model="a.safetensors") != first
-    assert not hasattr(classes_of(adapter)["Ganvas_DegradeImage"], "fingerprint_inputs")
+    assert fingerprint(cls, {"model": "a.safetensors"}) != first
+    assert fingerprint(classes_of(adapter)["Ganvas_DegradeImage"], degrade_inputs()) is False
 
 
 def test_choices_that_depend_on_files_are_listed_afresh(adapter, monkeypatch):
     classes_of(adapter)
     spec = build_spec(probe, id="Ganvas_Probe", title="Probe", category="ganvas/test")
     cls = adapter.node_class(spec, adapter.Placement())
-    assert cls.get_schema().inputs[0].options == ["a"]
+    assert cls.GET_SCHEMA().inputs[0].options == ["a"]
     monkeypatch.setattr(fake, "FILES", ["a", "b"], raising=False)
-    assert cls.get_schema().inputs[0].options == ["a", "b"]
-    assert [i.optional for i in cls.get_schema().inputs] == [False, True]
+    assert cls.GET_SCHEMA().inputs[0].options == ["a", "b"]
+    assert [i.optional for i in cls.GET_SCHEMA().inputs] == [False, True]
 
 
-def test_the_root_package_hands_the_extension_out(record):
-    import ganvas
-
-    extension = asyncio.run(ganvas.comfy_entrypoint())
-    assert type(extension).__name__ == "GanvasExtension"
+def test_the_root_package_shows_comfyui_nothing_but_the_entrypoint():
     assert not hasattr(ganvas, "NODE_CLASS_MAPPINGS")  # its presence would hide the entrypoint
 
 
 def test_a_graph_of_models_latents_and_directions_runs_inside_comfyui(adapter, record, tmp_path):
     classes = {name.removeprefix("Ganvas_"): cls for name, cls in classes_of(adapter).items()}
-    net = Generator(z_dim=8, w_dim=8, img_resolution=8, channel_base=64, channel_max=8,
-                    num_mapping_layers=1)
+    net = Generator(
+        z_dim=8, w_dim=8, img_resolution=8, channel_base=64, channel_max=8, num_mapping_layers=1
+    )
     folder = tmp_path / "models" / "ganvas"
     folder.mkdir(parents=True)
-    checkpoints.save(folder / "g.safetensors", arch="stylegan2-generator",
-                     config=asdict(net.config), tensors=net.state_dict(), training={})
-    assert "g.safetensors" in classes["LoadGenerator"].get_schema().inputs[0].options
+    checkpoints.save(
+        folder / "g.safetensors",
+        arch="stylegan2-generator",
+        config=asdict(net.config),
+        tensors=net.state_dict(),
+        training={},
+    )
+    assert "g.safetensors" in classes["LoadGenerator"].GET_SCHEMA().inputs[0].options
 
-    with torch.inference_mode():  # as ComfyUI runs every node
-        (model,) = classes["LoadGenerator"].run(model="g.safetensors").args
-        (latents,) = classes["SampleLatents"].run(generator=model, seed=3, count=2).args
-        direction, directions = classes["FindDirections"].run(generator=model, count=2).args
-        (edited,) = classes["ApplyDirection"].run(
-            latents=latents, direction=direction, strengths="0, 1"
-        ).args
-        (image,) = classes["Synthesize"].run(generator=model, latents=edited).args
-        (sheet,) = classes["ContactSheet"].run(image=image, columns=2, gap=0, labels="").args
+    (model,) = run(classes["LoadGenerator"], model="g.safetensors").args
+    (latents,) = run(classes["SampleLatents"], generator=model, seed=3, count=2).args
+    direction, directions = run(classes["FindDirections"], generator=model, count=2).args
+    apply = {"direction": direction, "strengths": "0, 1"}
+    (edited,) = run(classes["ApplyDirection"], latents=latents, **apply).args
+    (image,) = run(classes["Synthesize"], generator=model, latents=edited).args
+    (sheet,) = run(classes["ContactSheet"], image=image, columns=2, gap=0, labels="").args
     assert len(directions) == 2 and torch.equal(directions[0].vector, direction.vector)
     assert image.shape == (4, 8, 8, 3) and sheet.shape == (1, 16, 16, 3)
     assert len({id(patchers[0]) for patchers, _ in record.loads}) == 1

@@ -26,10 +26,22 @@ SIZE = 16
 def save_generator(path: Path, *, seed: int, size: int = SIZE, **options: Any) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Generator(z_dim=8, w_dim=12, img_resolution=size, channel_base=8 * size,
-                        channel_max=16, num_mapping_layers=2, **options)
-    checkpoints.save(path, arch="stylegan2-generator", config=asdict(net.config),
-                     tensors=net.state_dict(), training={})
+        net = Generator(
+            z_dim=8,
+            w_dim=12,
+            img_resolution=size,
+            channel_base=8 * size,
+            channel_max=16,
+            num_mapping_layers=2,
+            **options,
+        )
+    checkpoints.save(
+        path,
+        arch="stylegan2-generator",
+        config=asdict(net.config),
+        tensors=net.state_dict(),
+        training={},
+    )
 
 
 def save_restorer(path: Path) -> None:
@@ -37,8 +49,9 @@ def save_restorer(path: Path) -> None:
         torch.manual_seed(0)
         net = RestorationUNet(base_channels=4, num_levels=2)
         torch.nn.init.normal_(net.tail.weight, std=0.1)  # at first it is the identity
-    checkpoints.save(path, arch="restore-unet", config=asdict(net.config),
-                     tensors=net.state_dict(), training={})
+    checkpoints.save(
+        path, arch="restore-unet", config=asdict(net.config), tensors=net.state_dict(), training={}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +128,12 @@ def test_the_node_draws_what_the_generator_itself_draws(host, models):
 
 def test_progress_and_previews_come_per_chunk(host):
     seen = []
-    run(host, faces(count=5, chunk_size=2), ("draw", 0),
-        events=lambda kind, data: seen.append((kind, data)))
+    run(
+        host,
+        faces(count=5, chunk_size=2),
+        ("draw", 0),
+        events=lambda kind, data: seen.append((kind, data)),
+    )
     steps = [d["value"] for k, d in seen if k == "progress" and d["node"] == "draw"]
     previews = [d["image"] for k, d in seen if k == "preview" and d["node"] == "draw"]
     assert steps == [2, 4, 5] and [len(p) for p in previews] == [2, 2, 1]
@@ -130,8 +147,10 @@ def test_long_nodes_stop_when_interrupted(host, node):
         **graph(
             damage=("DegradeImage", {"image": ("draw", 0)}),
             unet=("LoadRestorer", {"model": "unet.safetensors"}),
-            restore=("RestoreFaces", {"restorer": ("unet", 0), "image": ("damage", 0),
-                                      "chunk_size": 4}),
+            restore=(
+                "RestoreFaces",
+                {"restorer": ("unet", 0), "image": ("damage", 0), "chunk_size": 4},
+            ),
         ),
     }
     steps = []
@@ -147,8 +166,10 @@ def test_long_nodes_stop_when_interrupted(host, node):
 
 def test_latents_of_another_model_are_refused_by_name(host):
     prompt = faces()
-    prompt["second"] = {"class_type": "Ganvas_LoadGenerator",
-                        "inputs": {"model": "other.safetensors"}}
+    prompt["second"] = {
+        "class_type": "Ganvas_LoadGenerator",
+        "inputs": {"model": "other.safetensors"},
+    }
     prompt["draw"]["inputs"]["generator"] = ["second", 0]
     with pytest.raises(InputError, match=r"latents: they belong to the generator"):
         run(host, prompt, ("draw", 0))
@@ -185,8 +206,15 @@ def edits(strengths: str, **apply: Any) -> dict[str, Any]:
         **faces(count=2),
         **graph(
             find=("FindDirections", {"generator": ("load", 0), "count": 3, "index": 1}),
-            apply=("ApplyDirection", {"latents": ("sample", 0), "direction": ("find", 0),
-                                      "strengths": strengths, **apply}),
+            apply=(
+                "ApplyDirection",
+                {
+                    "latents": ("sample", 0),
+                    "direction": ("find", 0),
+                    "strengths": strengths,
+                    **apply,
+                },
+            ),
             edited=("Synthesize", {"generator": ("load", 0), "latents": ("apply", 0)}),
         ),
     }
@@ -269,8 +297,16 @@ def test_restoration_strength_zero_gives_the_input_back(models):
 
 def test_a_sheet_holds_every_section(models):
     a, b = torch.full((4, 8, 8, 3), 0.25), torch.full((2, 8, 8, 3), 0.75)
-    sheet = call("ContactSheet", image=a, image_c=b, columns=4, gap=2, scale=3, labels="A\nB",
-                 scale_method="nearest")
+    sheet = call(
+        "ContactSheet",
+        image=a,
+        image_c=b,
+        columns=4,
+        gap=2,
+        scale=3,
+        labels="A\nB",
+        scale_method="nearest",
+    )
     assert sheet.shape == (1, 2 + 2 * (28 + 24 + 2), 2 + 4 * (24 + 2), 3)
     cells = sheet[0, :, 2:26, 0]  # the first column of cells, with both labels
     assert torch.equal(cells[30:54], torch.full((24, 24), 0.25))

@@ -33,14 +33,27 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        generator = Generator(z_dim=16, w_dim=16, img_resolution=64, channel_base=512,
-                              channel_max=16, num_mapping_layers=2)
+        generator = Generator(
+            z_dim=16,
+            w_dim=16,
+            img_resolution=64,
+            channel_base=512,
+            channel_max=16,
+            num_mapping_layers=2,
+        )
         restorer = RestorationUNet(base_channels=4, num_levels=2)
         torch.nn.init.normal_(restorer.tail.weight, std=0.1)  # at first it is the identity
-    for name, arch, net in ((GENERATOR, "stylegan2-generator", generator),
-                            (RESTORER, "restore-unet", restorer)):
-        checkpoints.save(folder / name, arch=arch, config=asdict(net.config),
-                         tensors=net.state_dict(), training={"preset": "test stand-in"})
+    for name, arch, net in (
+        (GENERATOR, "stylegan2-generator", generator),
+        (RESTORER, "restore-unet", restorer),
+    ):
+        checkpoints.save(
+            folder / name,
+            arch=arch,
+            config=asdict(net.config),
+            tensors=net.state_dict(),
+            training={"preset": "test stand-in"},
+        )
     return folder
 
 
@@ -123,8 +136,9 @@ def test_links_agree_with_both_of_their_ends():
 
 def test_nothing_overlaps_and_every_node_has_its_group():
     data, nodes, _ = _ui()
-    boxes = [(n["pos"][0], n["pos"][1] - 30, n["size"][0], n["size"][1] + 30)
-             for n in nodes.values()]  # a node's title bar stands 30 above its position
+    boxes = [
+        (n["pos"][0], n["pos"][1] - 30, n["size"][0], n["size"][1] + 30) for n in nodes.values()
+    ]  # a node's title bar stands 30 above its position
     groups = [tuple(group["bounding"]) for group in data["groups"]]
     for each in (boxes, groups):
         for i, a in enumerate(each):
@@ -138,8 +152,7 @@ def test_nothing_overlaps_and_every_node_has_its_group():
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return (a[0] < b[0] + b[2] and b[0] < a[0] + a[2]
-            and a[1] < b[1] + b[3] and b[1] < a[1] + a[3])
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
 def test_the_workflow_is_a_template_that_names_the_shipped_models():
