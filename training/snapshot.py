@@ -164,7 +164,9 @@ def read(path: Path) -> State:
 
 
 def is_state(path: Path) -> bool:
-    """Whether a file is a training state (and not, say, a model file)."""
+    """Whether a file is a training state (and not, say, a model file, or a pipe to wait for)."""
+    if not path.is_file():
+        return False
     try:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get("ganvas.state") == FORMAT

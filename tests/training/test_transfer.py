@@ -1,5 +1,7 @@
 """Growing by transfer: a larger network starts where the smaller one ended."""
 
+import os
+
 import pytest
 import torch
 from torch.nn import functional
@@ -109,3 +111,9 @@ def test_nothing_in_common_is_an_input_error(small, tiny, tmp_path):
         initialise(larger(tiny), path)
     with pytest.raises(InputError):
         initialise(larger(tiny), tmp_path / "missing.safetensors")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+def test_a_pipe_is_refused_and_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert not snapshot.is_state(tmp_path / "pipe")
