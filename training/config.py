@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..core.errors import InputError
 
 STDDEV_GROUP = 4  # samples that share one minibatch standard deviation
+# Beyond any run: within these bounds a wrong number cannot overflow or exhaust the memory.
 MAX_KIMG = 1e9
 MAX_CHANNELS = 65536
 
@@ -57,7 +58,11 @@ class RunConfig(BaseModel):
     threads: int = Field(
         default=0, ge=0, le=1024, description="torch's CPU threads; 0: torch's choice"
     )
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto: a GPU where there is one",
+    )
     init: str | None = Field(
         default=None,
         description="model, state or run folder whose equal tensors are copied at the start",
@@ -100,16 +105,18 @@ class RunConfig(BaseModel):
 class StyleGAN2Config(RunConfig):
     """StyleGAN2 with optional ADA or DiffAugment."""
 
-    z_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS)
-    w_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS)
-    mapping_layers: int = Field(default=8, ge=1, le=32)
+    z_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS, description="features of z")
+    w_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS, description="features of w")
+    mapping_layers: int = Field(default=8, ge=1, le=32, description="layers between z and w")
     channel_base: int = Field(
         default=32768, ge=8, le=2**24, description="channels at resolution r: channel_base / r"
     )
     channel_max: int = Field(
         default=512, ge=1, le=MAX_CHANNELS, description="and at most this many"
     )
-    conv_clamp: float | None = Field(default=None, gt=0)
+    conv_clamp: float | None = Field(
+        default=None, gt=0, description="bound of every activation; none: no bound"
+    )
     style_mixing: float = Field(
         default=0.9, ge=0, le=1, description="share of samples with two styles"
     )
@@ -117,16 +124,20 @@ class StyleGAN2Config(RunConfig):
     r1_interval: int = Field(default=16, ge=1, description="steps between R1 steps")
     r1_batch_shrink: int = Field(default=1, ge=1, description="R1 on 1/n of the batch")
     pl_weight: float = Field(default=2.0, ge=0, description="weight of the path length; 0: off")
-    pl_interval: int = Field(default=4, ge=1)
-    pl_batch_shrink: int = Field(default=2, ge=1)
-    pl_decay: float = Field(default=0.01, gt=0, le=1)
-    w_avg_beta: float = Field(default=0.995, ge=0, lt=1)
-    augment: Literal["none", "ada", "diffaugment"] = "none"
+    pl_interval: int = Field(default=4, ge=1, description="steps between path length steps")
+    pl_batch_shrink: int = Field(default=2, ge=1, description="path length on 1/n of the batch")
+    pl_decay: float = Field(
+        default=0.01, gt=0, le=1, description="weight of a new mean path length in the running one"
+    )
+    w_avg_beta: float = Field(default=0.995, ge=0, lt=1, description="decay of the mean w")
+    augment: Literal["none", "ada", "diffaugment"] = Field(
+        default="none", description="of what the discriminator sees"
+    )
     augment_p: float = Field(default=0.0, ge=0, le=1, description="ADA's probability at the start")
     ada_target: float = Field(
         default=0.6, ge=-1, le=1, description="wanted mean sign of D(real); 0: fixed p"
     )
-    ada_interval: int = Field(default=4, ge=1)
+    ada_interval: int = Field(default=4, ge=1, description="steps between moves of p")
     ada_kimg: float = Field(
         default=500.0, gt=0, description="p goes from 0 to 1 in this many kimg at most"
     )
@@ -140,15 +151,23 @@ class StyleGAN2Config(RunConfig):
 class RestorerConfig(RunConfig):
     """U-Net that restores degraded faces, against a PatchGAN discriminator."""
 
-    base_channels: int = Field(default=32, ge=1, le=MAX_CHANNELS)
-    channel_max: int = Field(default=128, ge=1, le=MAX_CHANNELS)
-    num_levels: int = Field(default=4, ge=1, le=8)
-    d_channels: int = Field(default=32, ge=1, le=MAX_CHANNELS)
-    l1_weight: float = Field(default=1.0, gt=0)
-    gan_weight: float = Field(default=0.02, ge=0, description="0: no discriminator at all")
+    base_channels: int = Field(
+        default=32, ge=1, le=MAX_CHANNELS, description="at full size; twice as many a level below"
+    )
+    channel_max: int = Field(
+        default=128, ge=1, le=MAX_CHANNELS, description="and at most this many"
+    )
+    num_levels: int = Field(default=4, ge=1, le=8, description="resolutions of the U-Net")
+    d_channels: int = Field(
+        default=32, ge=1, le=MAX_CHANNELS, description="of the discriminator's first layer"
+    )
+    l1_weight: float = Field(default=1.0, gt=0, description="weight of the L1 distance")
+    gan_weight: float = Field(
+        default=0.02, ge=0, description="weight of the GAN loss; 0: no D at all"
+    )
     gan_start_kimg: float = Field(default=20.0, ge=0, description="L1 alone until here")
-    r1_gamma: float = Field(default=1.0, ge=0)
-    r1_interval: int = Field(default=16, ge=1)
+    r1_gamma: float = Field(default=1.0, ge=0, description="weight of R1; 0: off")
+    r1_interval: int = Field(default=16, ge=1, description="steps between R1 steps")
     strength: Literal["light", "default", "heavy"] = Field(
         default="default", description="damage around which the training pairs lie"
     )
@@ -179,7 +198,7 @@ def override(base: ConfigT, settings: Sequence[str]) -> ConfigT:
         if not equals or not key:
             raise InputError(f"train: settings have the form key=value, got {text!r}")
         if key not in fields:
-            raise InputError(f"train: unknown setting {key!r}; {_nearest(key, list(fields))}")
+            raise InputError(f"train: unknown setting {key!r}; {nearest(key, list(fields))}")
         empty = value.strip().lower() in ("none", "null", "") and type(None) in _arms(base, key)
         values[key] = None if empty else value.strip()
     return validate(type(base), values)
@@ -201,7 +220,7 @@ def validate(kind: type[ConfigT], values: dict[str, object]) -> ConfigT:
             raise InputError(f"train: {message}") from None
         if first["type"] == "extra_forbidden":
             raise InputError(
-                f"train: unknown setting {key!r}; {_nearest(key, list(kind.model_fields))}"
+                f"train: unknown setting {key!r}; {nearest(key, list(kind.model_fields))}"
             ) from None
         message = message[0].lower() + message[1:]
         shown = repr(first["input"])
@@ -215,6 +234,7 @@ def _arms(base: RunConfig, key: str) -> tuple[object, ...]:
     return getattr(annotation, "__args__", ())
 
 
-def _nearest(key: str, names: list[str]) -> str:
+def nearest(key: str, names: list[str]) -> str:
+    """A hint for an unknown key: the names that resemble it, else all of them."""
     near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
     return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(names))}"

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..core.data import batch_indices, mirror_flags
 from ..core.errors import InputError
@@ -44,7 +45,7 @@ class SyntheticImages:
         """uint8 [B, 3, H, W], a function of each index alone."""
         coarse = normal(0, Stream.SYNTHETIC, indices.numpy(), (3, 4, 4)).mul(60).add(128)
         size = (self.resolution, self.resolution)
-        smooth = torch.nn.functional.interpolate(coarse, size, mode="bilinear")
+        smooth = functional.interpolate(coarse, size, mode="bilinear")
         return smooth.clamp(0, 255).to(torch.uint8)
 
 
@@ -58,8 +59,15 @@ class Feed:
         world: number of processes.
         held_out: images at the end of the data set that are never given out.
 
+    Attributes:
+        count: images that are given out.
+        places: places in the batch of this rank's images, an int64 array for each part.
+
     The result does not depend on `workers`: threads only decode ahead what is a function of the
     step.
+
+    Raises:
+        InputError: no image is left to give out.
     """
 
     def __init__(
@@ -69,18 +77,16 @@ class Feed:
         self.count = len(dataset) - held_out
         self._config = config
         group = min(STDDEV_GROUP, config.batch)
-        count = world * config.grad_accum
-        mine = parts(config.batch, group, count)[rank * config.grad_accum :][: config.grad_accum]
-        self.places = mine
+        all_parts = parts(config.batch, group, world * config.grad_accum)
+        self.places = all_parts[rank * config.grad_accum :][: config.grad_accum]
         self._pool = ThreadPoolExecutor(config.workers) if config.workers else None
         self._ahead: deque[tuple[int, Future[list[Tensor]]]] = deque()
         if self.count < 1:
             raise InputError(
                 f"train: the data set has {len(dataset)} images, more than {held_out} are needed"
             )
-        dataset.images(
-            torch.zeros(1, dtype=torch.int64)
-        )  # the cache exists before threads share it
+        # The first read makes the data set's cache, which the threads then share.
+        dataset.images(torch.zeros(1, dtype=torch.int64))
 
     def batch(self, step: int) -> list[Tensor]:
         """The step's images of this rank, one uint8 [n, 3, H, W] for each accumulation part."""
@@ -102,12 +108,12 @@ class Feed:
         config = self._config
         indices = batch_indices(config.seed, step, config.batch, self.count)
         flags = mirror_flags(config.seed, step, config.batch) & config.mirror
-        out = []
+        batch = []
         for places in self.places:
             here = torch.from_numpy(places)
             images = self.dataset.images(indices[here])
-            out.append(torch.where(flags[here, None, None, None], images.flip(3), images))
-        return out
+            batch.append(torch.where(flags[here, None, None, None], images.flip(3), images))
+        return batch
 
 
 def to_float(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.errors import InputError
-from .config import RestorerConfig, RunConfig, StyleGAN2Config, _nearest
+from .config import RestorerConfig, RunConfig, StyleGAN2Config, nearest
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Preset:
     config: RunConfig
 
 
-def _faces(resolution: int, total_kimg: float, r1_gamma: float, ema_kimg: float) -> StyleGAN2Config:
+def _faces(resolution: int, total_kimg: float, r1_gamma: float) -> StyleGAN2Config:
     """Small networks; no path length, which costs time that a CPU does not have."""
     return StyleGAN2Config(
         resolution=resolution,
@@ -38,9 +38,25 @@ def _faces(resolution: int, total_kimg: float, r1_gamma: float, ema_kimg: float)
         r1_interval=16,
         pl_weight=0.0,
         style_mixing=0.5,
-        ema_kimg=ema_kimg,
+        ema_kimg=5,
         snapshot_kimg=20,
         amp="bf16",
+    )
+
+
+def _published(resolution: int, batch: int, r1_gamma: float) -> StyleGAN2Config:
+    """Published widths with ADA, whose rule for r1_gamma is 0.0002 resolution^2 / batch."""
+    return StyleGAN2Config(
+        resolution=resolution,
+        total_kimg=25000,
+        batch=batch,
+        lr=0.0025,
+        channel_base=16384,
+        r1_gamma=r1_gamma,
+        ema_kimg=10,
+        amp="bf16",
+        augment="ada",
+        conv_clamp=256,
     )
 
 
@@ -50,65 +66,32 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "stylegan2-faces-16",
             "StyleGAN2 for two CPU cores, 16 px: first stage of the demo generator",
-            _faces(resolution=16, total_kimg=67, r1_gamma=0.02, ema_kimg=5),
+            _faces(resolution=16, total_kimg=67, r1_gamma=0.02),
         ),
         Preset(
             "stylegan2-faces-32",
             "StyleGAN2 for two CPU cores, 32 px: second stage (init=the 16 px run)",
-            _faces(resolution=32, total_kimg=43, r1_gamma=0.05, ema_kimg=5),
+            _faces(resolution=32, total_kimg=43, r1_gamma=0.05),
         ),
         Preset(
             "stylegan2-faces-64",
             "StyleGAN2 for two CPU cores, 64 px: the demo generator (init=the 32 px run)",
-            _faces(resolution=64, total_kimg=63, r1_gamma=0.1, ema_kimg=5),
+            _faces(resolution=64, total_kimg=63, r1_gamma=0.1),
         ),
         Preset(
             "stylegan2-64",
             "StyleGAN2 at 64 px, published widths, for a GPU",
-            StyleGAN2Config(
-                resolution=64,
-                total_kimg=25000,
-                batch=64,
-                lr=0.0025,
-                channel_base=16384,
-                r1_gamma=0.0128,
-                ema_kimg=10,
-                amp="bf16",
-                augment="ada",
-                conv_clamp=256,
-            ),
+            _published(resolution=64, batch=64, r1_gamma=0.0128),
         ),
         Preset(
             "stylegan2-128",
             "StyleGAN2 at 128 px, published widths, for a GPU",
-            StyleGAN2Config(
-                resolution=128,
-                total_kimg=25000,
-                batch=32,
-                lr=0.0025,
-                channel_base=16384,
-                r1_gamma=0.1024,
-                ema_kimg=10,
-                amp="bf16",
-                augment="ada",
-                conv_clamp=256,
-            ),
+            _published(resolution=128, batch=32, r1_gamma=0.1024),
         ),
         Preset(
             "stylegan2-256",
             "StyleGAN2 at 256 px, published widths, for one large GPU or several",
-            StyleGAN2Config(
-                resolution=256,
-                total_kimg=25000,
-                batch=32,
-                lr=0.0025,
-                channel_base=16384,
-                r1_gamma=0.4096,
-                ema_kimg=10,
-                amp="bf16",
-                augment="ada",
-                conv_clamp=256,
-            ),
+            _published(resolution=256, batch=32, r1_gamma=0.4096),
         ),
         Preset(
             "restore-unet",
@@ -138,5 +121,5 @@ def find_preset(name: str) -> Preset:
         InputError: unknown, with the nearest names.
     """
     if name not in PRESETS:
-        raise InputError(f"train: unknown preset {name!r}; {_nearest(name, list(PRESETS))}")
+        raise InputError(f"train: unknown preset {name!r}; {nearest(name, list(PRESETS))}")
     return PRESETS[name]

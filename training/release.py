@@ -16,13 +16,18 @@ from ..core.checkpoints import load, save
 from ..core.data import open_dataset
 from ..core.errors import InputError
 from ..core.evaluation import measure
+from .snapshot import MODEL
 
-_MODEL, _CONFIG = "model.safetensors", "config.json"
-_LICENCE = "Apache-2.0; trained on procedural faces only"
+_CONFIG = "config.json"
 
 
 def release(
-    run: Path, out: Path, real: str, metrics: list[str], count: int = 1000
+    run: Path,
+    out: Path,
+    real: str,
+    metrics: list[str],
+    count: int = 1000,
+    licence: str | None = None,
 ) -> dict[str, Any]:
     """Write a run's averaged model to `out` with its stages and measured numbers; give these facts.
 
@@ -37,18 +42,19 @@ def release(
         real: data set that training did not see.
         metrics: names for `measure`.
         count: images measured.
+        licence: note on the model's licence; None keeps the run's.
 
     Raises:
         InputError: the folder holds no run, or the metrics do not fit.
     """
-    model = load(run / _MODEL)
+    model = load(run / MODEL)
     reference = open_dataset(real)
     facts: dict[str, Any] = {
         **model.training,
         "stages": _stages(run),
         "measured": measure(metrics, reference, model, count),
         "reference": {"data": reference.content_hash, "count": count},
-        "licence": _LICENCE,
+        "licence": model.training.get("licence", "") if licence is None else licence,
         "torch": torch.__version__,
     }
     network = model.generator or model.network
@@ -69,7 +75,7 @@ def _stages(run: Path) -> list[dict[str, Any]]:
             settings = json.loads((here / _CONFIG).read_text())
         except (OSError, ValueError) as error:
             raise InputError(f"release: expected a training run in {here} ({error})") from error
-        training = load(here / _MODEL).training
+        training = load(here / MODEL).training
         stages.append({name: training.get(name) for name in ("preset", "kimg", "data")})
         here = Path(settings["init"]) if settings.get("init") else None
     return stages[::-1]
@@ -83,9 +89,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--real", required=True, help="images that training did not see")
     parser.add_argument("--metrics", default="swd,diversity")
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--licence", help="note on the model's licence (default: the run's)")
     given = parser.parse_args(arguments)
     try:
-        facts = release(given.run, given.out, given.real, given.metrics.split(","), given.count)
+        facts = release(
+            given.run,
+            given.out,
+            given.real,
+            given.metrics.split(","),
+            given.count,
+            given.licence,
+        )
     except InputError as error:
         parser.exit(2, f"ganvas: {error}\n")
     print(json.dumps(facts, indent=2))

@@ -38,7 +38,7 @@ class Reporter:
         self._total = total_images
         self._say = say
         self._last = time.perf_counter()
-        self._images: int | None = None
+        self._images = 0
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -63,7 +63,7 @@ class Reporter:
     def tick(self, images: int, means: dict[str, float]) -> None:
         """Log the averages since the last tick."""
         now = time.perf_counter()
-        shown = max(1, images - (self._images or 0))
+        shown = max(1, images - self._images)
         seconds = (now - self._last) / shown * 1000
         self._last, self._images = now, images
         memory = _memory_gib()

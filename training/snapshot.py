@@ -26,6 +26,10 @@ from ..core.files import atomic_path, atomic_write
 FORMAT = "1"
 LATEST = "latest.json"
 MODEL = "model.safetensors"
+# Names under which `atomic_path` writes what a run writes, until it is whole.
+_UNFINISHED = (
+    ".model-*", ".training-state-*", ".latest-*", ".samples-*", ".reals-*", ".config-*",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -157,9 +161,9 @@ def read(path: Path) -> State:
             step=int(meta["step"]),
             images=int(meta["images"]),
         )
+    except InputError:
+        raise
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"train: {path} is not a readable training state ({error})") from error
 
 
@@ -177,28 +181,17 @@ def is_state(path: Path) -> bool:
 def clean(folder: Path) -> None:
     """Remove what a killed process left: unfinished temporary files and pairs never pointed to."""
     pointer = latest(folder)
-    for pattern in (
-        ".model-*",
-        ".training-state-*",
-        ".latest-*",
-        ".samples-*",
-        ".reals-*",
-        ".config-*",
-    ):
-        for path in folder.glob(pattern):
-            with suppress(OSError):
-                path.unlink()
+    left = [path for pattern in _UNFINISHED for path in folder.glob(pattern)]
     if pointer is not None:
-        for path in _numbered(folder):
-            if _images(path) > pointer["images"]:
-                with suppress(OSError):
-                    path.unlink()
-        source = folder / pointer["model"]
-        published = folder / MODEL
-        if source.is_file() and not (
-            published.is_file() and filecmp.cmp(source, published, shallow=False)
-        ):
-            _publish(source, folder / MODEL)
+        left += [path for path in _numbered(folder) if _images(path) > pointer["images"]]
+    _remove(left)
+    if pointer is None:
+        return
+    source, published = folder / pointer["model"], folder / MODEL
+    if not source.is_file():
+        return
+    if not (published.is_file() and filecmp.cmp(source, published, shallow=False)):
+        _publish(source, published)
 
 
 def _publish(source: Path, target: Path) -> None:
@@ -218,8 +211,13 @@ def _images(path: Path) -> int:
 
 def _prune(folder: Path, keep: int, newest: int) -> None:
     """Drop the oldest pairs, never one newer than the pair just written."""
-    counts = sorted({_images(path) for path in _numbered(folder) if _images(path) <= newest})
-    for path in _numbered(folder):
-        if _images(path) in counts[:-keep]:
-            with suppress(OSError):
-                path.unlink()
+    pairs = _numbered(folder)
+    counts = sorted({_images(path) for path in pairs if _images(path) <= newest})
+    _remove([path for path in pairs if _images(path) in counts[:-keep]])
+
+
+def _remove(paths: list[Path]) -> None:
+    """Remove files; one that cannot be removed costs space and nothing else."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()

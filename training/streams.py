@@ -19,12 +19,11 @@ _TRAINING = 0x7472  # keeps these streams apart from those of other parts of gan
 
 
 class Stream(IntEnum):
-    """What a draw is for; numbers are part of a run's identity and never change."""
+    """What a draw is for; numbers are part of a run's identity, never changed nor reused."""
 
     Z = 1
     Z_MIX = 2
     MIX_COIN = 3
-    MIX_CUTOFF = 4
     NOISE = 5
     PATH_Z = 6
     PATH_NOISE = 7

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..core import checkpoints
 from ..core.errors import InputError
@@ -124,4 +125,4 @@ def _fromrgb(colours: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A fromRGB layer on single colours [n, 3] -> [n, C]: 1x1, weight / sqrt(3), leaky ReLU."""
     kernel = weight.detach().double().cpu()[:, :, 0, 0] / weight.shape[1] ** 0.5
     y = colours @ kernel.T + bias.detach().double().cpu()
-    return torch.nn.functional.leaky_relu(y, 0.2) * 2**0.5
+    return functional.leaky_relu(y, 0.2) * 2**0.5

@@ -84,6 +84,11 @@ def test_preset_has_a_line_and_the_shared_settings(name: str):
     assert override(preset.config, []) == preset.config
 
 
+@pytest.mark.parametrize("kind", [StyleGAN2Config, RestorerConfig])
+def test_every_setting_is_described(kind: type):
+    assert [name for name, field in kind.model_fields.items() if not field.description] == []
+
+
 def test_face_presets_can_start_from_one_another():
     configs = [PRESETS[f"stylegan2-faces-{size}"].config for size in (16, 32, 64)]
     shared = ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max")

@@ -14,6 +14,7 @@ def chain(tmp_path, images_zip, tiny):
     """A run at 16 px that started from one at 8 px."""
     train("stylegan2-64", images_zip, tmp_path / "small", [*tiny, "total_kimg=0.008"])
     larger = [*tiny, "resolution=16", "total_kimg=0.016", f"init={tmp_path / 'small'}"]
+    larger.append("licence=for tests")
     train("stylegan2-64", images_zip, tmp_path / "large", larger)
     return tmp_path / "large"
 
@@ -26,6 +27,7 @@ def test_the_file_tells_stages_and_numbers_and_keeps_the_weights(chain, tmp_path
     assert [stage["kimg"] for stage in facts["stages"]] == [0.008, 0.016]
     assert facts["measured"]["diversity_rms_full"] > 0
     assert facts["reference"]["count"] == 16
+    assert facts["licence"] == run.training["licence"] == "for tests"
     assert released.generator is not None and run.generator is not None
     theirs = run.generator.state_dict()
     for name, tensor in released.generator.state_dict().items():
