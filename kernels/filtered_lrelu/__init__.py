@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..registry import register
-from . import op, reference
+from . import cpu_backend, op, reference
 
 __all__ = ["filtered_lrelu"]
 
-register("filtered_lrelu", "eager", reference.filtered_lrelu)
-register("filtered_lrelu_vjp", "eager", reference.filtered_lrelu_vjp)
-register("filtered_lrelu_jvp", "eager", reference.filtered_lrelu_jvp)
+for _name in ("filtered_lrelu", "filtered_lrelu_vjp", "filtered_lrelu_jvp"):
+    register(_name, "eager", getattr(reference, _name))
+    register(
+        _name,
+        "cpu",
+        getattr(cpu_backend, _name),
+        refuse=cpu_backend.refuse_derivative
+        if _name[-3:] in ("vjp", "jvp")
+        else cpu_backend.refuse,
+    )
 
 
 def filtered_lrelu(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..registry import select
-from .reference import sizes
+from .layout import empty_like, result_like
 
 _NO_GRADIENTS = (None,) * 7
 
@@ -32,7 +32,7 @@ def filtered_lrelu(
 ) -> Tensor:
     """[N, C, H, W] to [N, C, H', W'], in x's memory format."""
     rest = (fu, fd, b, up, down, tuple(padding), gain, slope, clamp, flip_filter)
-    like = _result(x, fu, fd, up, down, padding)
+    like = result_like(x, fu, fd, up, down, padding, device="meta")
     return _run("filtered_lrelu", like, x, *rest)
 
 
@@ -53,7 +53,7 @@ def filtered_lrelu_vjp(
 ) -> Tensor:
     """Gradient of x against `dy`, of x's shape and memory format."""
     rest = (fu, fd, b, up, down, tuple(padding), gain, slope, clamp, flip_filter)
-    return _run("filtered_lrelu_vjp", _like(x, x.shape), dy, x, *rest)
+    return _run("filtered_lrelu_vjp", empty_like(x, x.shape, device="meta"), dy, x, *rest)
 
 
 @torch.library.custom_op("ganvas::filtered_lrelu_jvp", mutates_args=())
@@ -73,23 +73,23 @@ def filtered_lrelu_jvp(
 ) -> Tensor:
     """Change of the result along `tangent`, of the result's shape and x's memory format."""
     rest = (fu, fd, b, up, down, tuple(padding), gain, slope, clamp, flip_filter)
-    like = _result(x, fu, fd, up, down, padding)
+    like = result_like(x, fu, fd, up, down, padding, device="meta")
     return _run("filtered_lrelu_jvp", like, tangent, x, *rest)
 
 
 @filtered_lrelu.register_fake
 def _(x, fu, fd, b, up, down, padding, gain, slope, clamp, flip_filter):
-    return _result(x, fu, fd, up, down, padding)
+    return result_like(x, fu, fd, up, down, padding)
 
 
 @filtered_lrelu_vjp.register_fake
 def _(dy, x, fu, fd, b, up, down, padding, gain, slope, clamp, flip_filter):
-    return _like(x, x.shape)
+    return empty_like(x, x.shape)
 
 
 @filtered_lrelu_jvp.register_fake
 def _(tangent, x, fu, fd, b, up, down, padding, gain, slope, clamp, flip_filter):
-    return _result(x, fu, fd, up, down, padding)
+    return result_like(x, fu, fd, up, down, padding)
 
 
 def _setup_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -135,34 +135,10 @@ filtered_lrelu_jvp.register_autograd(_jvp_backward, setup_context=_setup_derivat
 
 
 def _run(op: str, like: Tensor, *args: Any) -> Tensor:
-    """Result of the backend that takes the call, laid out as `like`, which no one else has."""
+    """Result of the backend that takes the call, laid out as `like`, which has no values."""
     if like.numel() == 0:
-        return like
+        return torch.empty_like(like, device=args[0].device)
     y = select(op, *args)(*args)
     if y.stride() == like.stride() and not any(y is x for x in args):
         return y
-    return like.copy_(y)
-
-
-def _result(
-    x: Tensor,
-    fu: Tensor | None,
-    fd: Tensor | None,
-    up: int,
-    down: int,
-    padding: Sequence[int],
-) -> Tensor:
-    left, right, top, bottom = padding
-    _, (height, width) = sizes(x, fu, fd, up, down, (left, right, top, bottom))
-    return _like(x, (x.shape[0], x.shape[1], height, width))
-
-
-def _like(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Memory of `shape` for a result: channels_last if x is, else contiguous."""
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
-
-
-def memory_format(x: Tensor) -> torch.memory_format:
-    """Memory format of results of x."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
+    return torch.empty_like(like, device=y.device).copy_(y)
