@@ -117,23 +117,16 @@ def _write(ctx: Context, images: torch.Tensor, root: Path, prefix: str, kind: st
     folder.mkdir(parents=True, exist_ok=True)
     first = next_number(folder, stem)
     text = _metadata(ctx)
-    subfolder = folder.relative_to(root.resolve()).as_posix()
+    root = root.resolve()
+    subfolder = "" if folder == root else folder.relative_to(root).as_posix()
     paths = []
     for index, image in enumerate(images):
-        ctx.progress(index, len(images))
+        ctx.check()
         path = folder / f"{stem}_{first + index:05}_.png"
         save_png(path, image, text)
         paths.append(path)
-        ctx.show(
-            "images",
-            [
-                {
-                    "filename": path.name,
-                    "type": kind,
-                    "subfolder": "" if subfolder == "." else subfolder,
-                }
-            ],
-        )
+        ctx.show("images", [{"filename": path.name, "type": kind, "subfolder": subfolder}])
+        ctx.progress(index + 1, len(images))
     return paths
 
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, device
 
+Events = Callable[[str, dict[str, Any]], None]
+"""Told what happens in a run: ComfyUI's name of the message, and its fields."""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -137,6 +140,3 @@ class Context:
     def record_file(self, path: Path) -> None:
         """Note a finished file, so that the command line can name it."""
         self.saved.append(path)
-
-
-Events = Callable[[str, dict[str, Any]], None]

@@ -1,6 +1,6 @@
 """Conversion between ComfyUI's images and the tensors that models take; nowhere else.
 
-ComfyUI: IMAGE is float32 [B,H,W,C] in 0..1 with 1, 3 or 4 channels, MASK float32 [B,H,W] in 0..1.
+ComfyUI: IMAGE is float32 [B,H,W,C] in 0..1; its nodes take 3 channels, some 1 or 4 as well.
 Models: [N,3,H,W] in -1..1; image operations such as degradation: [N,3,H,W] in 0..1.
 Every function returns a new tensor and leaves its argument as it was.
 """
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..core.errors import InputError
 
-MAX_PIXELS = 2**28  # over a whole batch: 1 GB for each float32 channel
+MAX_PIXELS = 2**28
+"""Most pixels of a whole batch: a float32 channel of it takes 1 GB."""
 
 
 def image_to_model(
@@ -32,7 +33,7 @@ def image_to_model(
 
 
 def model_to_image(x: Tensor) -> Tensor:
-    """Turn model output [N,C,H,W] in -1..1 into an IMAGE, limited to 0..1, float32, on the CPU."""
+    """Turn model output [N,C,H,W] in -1..1 into an IMAGE as `unit_to_image` does."""
     return unit_to_image(x.detach().float().add(1).div_(2))
 
 
@@ -54,47 +55,13 @@ def image_to_unit(
 
 
 def unit_to_image(x: Tensor) -> Tensor:
-    """Turn [N,C,H,W] in 0..1 into an IMAGE, limited to 0..1, float32, on the CPU."""
-    y = x.detach().float().clamp(0, 1).permute(0, 2, 3, 1)
-    return y.cpu().clone(memory_format=torch.contiguous_format)
+    """Turn [N,C,H,W] in 0..1 into an IMAGE, limited to 0..1, float32, on the CPU.
 
-
-def mask_to_unit(
-    mask: Tensor,
-    *,
-    size: tuple[int, int] | None = None,
-    batch: int | None = None,
-    name: str = "mask",
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """Turn a MASK into [N,1,H,W] in 0..1.
-
-    Args:
-        mask: [B,H,W] or [H,W] in 0..1.
-        size: (H, W) to resize to, bilinearly; the mask's own size when None.
-        batch: Batch size to repeat the mask to; a mask batch of another size is refused.
-        name: The socket's name, for error messages.
-        device: Where the result goes; the mask's own device when None.
-
-    Raises:
-        InputError: The shape is no mask, or its batch fits neither 1 nor `batch`.
+    Grey is repeated to three channels, which ComfyUI's own nodes need.
     """
-    if mask.ndim not in (2, 3) or mask.numel() == 0:
-        raise InputError(f"{name}: expected a mask [B,H,W], got shape {tuple(mask.shape)}")
-    x = mask.detach().to(device=device, dtype=torch.float32, copy=True)
-    x = x.reshape(-1, 1, *x.shape[-2:])
-    if size is not None and tuple(x.shape[-2:]) != tuple(size):
-        x = torch.nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
-    if batch is not None and len(x) != batch:
-        if len(x) != 1:
-            raise InputError(f"{name}: expected 1 or {batch} masks, got {len(x)}")
-        x = x.expand(batch, -1, -1, -1).contiguous()
-    return _finite(x, name).clamp(0, 1)
-
-
-def unit_to_mask(x: Tensor) -> Tensor:
-    """Turn [N,1,H,W] in 0..1 into a MASK [N,H,W], limited to 0..1, float32, on the CPU."""
-    return x.detach().float().clamp(0, 1)[:, 0].cpu().clone(memory_format=torch.contiguous_format)
+    y = x.detach().float().clamp(0, 1).permute(0, 2, 3, 1).cpu()
+    y = y.expand(-1, -1, -1, 3) if y.shape[-1] == 1 else y
+    return y.clone(memory_format=torch.contiguous_format)
 
 
 def check_image(image: Tensor, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from ..core import editing
+from ..core.errors import InputError
 from .context import Context
 from .spec import Choice, Direction, Generator, Int, Latents, Text, node
 
@@ -37,12 +39,9 @@ def find_directions(
         direction: The direction chosen by index.
         directions: All directions, as a list: what follows runs once for each.
     """
-    from ..core.editing import closed_form_directions
-    from ..core.errors import InputError
-
     if index >= count:
         raise InputError(f"index: expected 0..{count - 1} for {count} directions, got {index}")
-    found = closed_form_directions(
+    found = editing.closed_form_directions(
         generator.generator,
         generator.sha256,
         count=count,
@@ -81,8 +80,6 @@ def apply_direction(
     Returns:
         latents: Edited latents; in a contact sheet with as many columns as strengths, a row each.
     """
-    from ..core import editing
-
     return editing.apply_direction(
         latents.first(limit) if limit else latents,
         direction,

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from ..core import checkpoints
+from ..core.checkpoints import file_hash
+from ..core.errors import InputError
 from .context import Context, Host
 from .spec import Generator, ModelFile, Restorer, node
 
 
 def _content_hash(host: Host, values: Mapping[str, Any]) -> str:
     """SHA-256 of the chosen file, so that a file replaced under the same name is read again."""
-    from ..core.checkpoints import file_hash
-
     name = values.get("model")
     return file_hash(host.find_model(name)) if isinstance(name, str) else ""
 
 
 def _load(ctx: Context, name: str, role: str) -> Any:
     """Load a model and refuse one that is not a `role` ("generator" or "network")."""
-    from ..core import checkpoints
-    from ..core.errors import InputError
-
     model = checkpoints.load(ctx.find_model(name), device=str(ctx.device))
     if getattr(model, role) is None:
         raise InputError(f"model: {name} is a {model.arch}, which has no {role}")

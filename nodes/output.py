@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import Annotated
 
+from ..core.sheets import Section, labelled_sheet
 from .context import Context
 from .convert import image_to_unit, unit_to_image
 from .spec import Choice, Image, Int, String, node
@@ -43,10 +45,8 @@ def contact_sheet(
     Returns:
         image: The sheet, one image.
     """
-    from ..core.sheets import Section, labelled_sheet
-
     batches = {"image": image, "image_b": image_b, "image_c": image_c, "image_d": image_d}
-    lines = iter([*labels.split("\n"), "", "", "", ""])
+    lines = chain(labels.split("\n"), repeat(""))
     sections = [
         Section(next(lines).strip(), image_to_unit(batch, name=name))
         for name, batch in batches.items()

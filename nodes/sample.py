@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from ..core import latents as core_latents
 from .context import Context
 from .convert import model_to_image
 from .spec import Choice, Float, Generator, Image, Int, Latents, Seed, node
@@ -37,9 +38,7 @@ def sample_latents(
     Returns:
         latents: One latent per seed.
     """
-    from ..core import latents
-
-    return latents.sample_latents(
+    return core_latents.sample_latents(
         generator.generator,
         generator.sha256,
         seed=seed,
@@ -76,9 +75,7 @@ def synthesize(
     Returns:
         image: One image per latent.
     """
-    from ..core import latents as core
-
-    images = core.synthesize(
+    images = core_latents.synthesize(
         generator.generator,
         latents,
         generator.sha256,

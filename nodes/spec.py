@@ -40,6 +40,7 @@ else:
 
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 MAX_SEED = 2**32 - 1
+"""Largest seed of numpy's RandomState; core.latents has it too, but not without torch."""
 
 Options = tuple[str, ...] | Callable[[Host], Sequence[str]]
 Fingerprint = Callable[[Host, Mapping[str, Any]], str]
@@ -117,7 +118,8 @@ class ModelFile:
         return host.list_models(self.arch)
 
 
-Marker = Socket | Int | Float | String | Boolean | Choice | ModelFile
+WidgetMarker = Int | Float | String | Boolean | Choice | ModelFile
+Marker = Socket | WidgetMarker
 
 Image = Annotated[Tensor, Socket("IMAGE")]
 Mask = Annotated[Tensor, Socket("MASK")]
@@ -380,10 +382,15 @@ def _input_spec(
     if missing and not isinstance(marker, (Choice, ModelFile)):
         raise TypeError(f"node {id}: widget {name} needs a default")
     default = None if missing else parameter.default
+    return _widget_spec(id, name, tooltip, marker, default)
+
+
+def _widget_spec(id: str, name: str, tooltip: str, marker: WidgetMarker, default: Any) -> InputSpec:
+    """Build the specification of a widget, checking its default against its limits."""
     common: dict[str, Any] = {"default": default, "optional": marker.optional}
     match marker:
         case Int() | Float():
-            if not marker.minimum <= parameter.default <= marker.maximum:
+            if not marker.minimum <= default <= marker.maximum:
                 raise TypeError(
                     f"node {id}: default of {name} lies outside {marker.minimum}..{marker.maximum}"
                 )

@@ -95,7 +95,7 @@ def content_keys(plan: Plan, host: Host) -> dict[str, str]:
         planned = plan.nodes[id]
         spec = planned.spec
         try:
-            print_ = spec.fingerprint(host, planned.values) if spec.fingerprint else ""
+            fingerprint = spec.fingerprint(host, planned.values) if spec.fingerprint else ""
         except Exception as error:
             raise node_failure(id, spec.id, error, planned.title) from error
         inputs = [[name, "value", value] for name, value in planned.values.items()]
@@ -105,7 +105,7 @@ def content_keys(plan: Plan, host: Host) -> dict[str, str]:
         signature = [
             spec.id,
             str(host.device),
-            print_,
+            fingerprint,
             sorted(inputs, key=lambda item: item[0]),
             id if spec.output_node else "",
         ]

@@ -19,8 +19,9 @@ from ...core.errors import InputError, Interrupted
 from ..context import Context, Events, Host
 from ..spec import InputSpec, pack_outputs
 from .cache import Cache, Entry, content_keys
+from .checker import PlannedNode
 from .errors import NodeFailedError, node_failure
-from .graph import Plan, PlannedNode
+from .graph import Plan
 from .values import WidgetValueError, check_value
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 from ...core.errors import InputError
 from ..spec import InputSpec, NodeSpec
 from .errors import nearest
-from .graph import parse_prompt
+from .prompt import parse_prompt
 
 
 @dataclass

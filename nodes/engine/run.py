@@ -83,13 +83,12 @@ def run_file(
     outputs, cache = Outputs(), Cache() if len(items) > 1 else None
     with tempfile.TemporaryDirectory(prefix="ganvas-") as temporary:
         host = Host(
-            Path(input_dir),
-            target,
-            Path(temporary),
-            None if model_folders is None else tuple(model_folders),
-            choose_device(device),
-            {},
-            metadata,
+            input_dir=Path(input_dir),
+            output_dir=target,
+            temp_dir=Path(temporary),
+            model_folders=None if model_folders is None else tuple(model_folders),
+            device=choose_device(device),
+            metadata=metadata,
         )
         for index, item in enumerate(items):
             if events and batch_over is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..spec import NodeSpec
 from .errors import workflow_error
-from .graph import MAX_NODES
+from .prompt import MAX_NODES
 from .ui_model import (
     BYPASSED,
     MUTED,

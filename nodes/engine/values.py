@@ -57,7 +57,7 @@ def _integer(item: InputSpec, value: Any) -> int:
     """Return an integer without loss, or refuse."""
     if isinstance(value, str):
         try:
-            return int(value[:400])
+            return int(value)
         except ValueError:
             raise _wrong_type(item, value, "a whole number") from None
     if isinstance(value, float) and value.is_integer():

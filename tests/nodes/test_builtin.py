@@ -18,10 +18,8 @@ from ganvas.nodes.convert import (
     check_image,
     image_to_model,
     image_to_unit,
-    mask_to_unit,
     model_to_image,
     unit_to_image,
-    unit_to_mask,
 )
 from ganvas.nodes.files import input_file, list_images, output_name
 from ganvas.nodes.spec import NODES
@@ -68,6 +66,14 @@ def test_save_image_counts_on_and_reports_its_files(ctx):
     assert ctx.ui["images"][0] == {"filename": names[0], "type": "output", "subfolder": "set"}
     assert torch.equal(read_image(ctx.saved[0]), read_image(ctx.saved[2]))
     assert torch.allclose(read_image(ctx.saved[1]), images[1], atol=0.5 / 255 + 1e-6)
+
+
+def test_saving_reports_each_finished_file_and_hidden_subfolders(host, monkeypatch):
+    ctx, seen = Context(host), []
+    monkeypatch.setattr(ctx, "progress", lambda done, total: seen.append((done, total)))
+    save_image(ctx, torch.rand(2, 2, 2, 3), ".set/face")
+    assert seen == [(1, 2), (2, 2)]
+    assert ctx.ui["images"][0]["subfolder"] == ".set"
 
 
 def test_counting_starts_after_the_highest_number_and_ignores_other_names(ctx):
@@ -147,6 +153,7 @@ def test_alpha_is_dropped_and_grey_repeated():
     grey = torch.rand(1, 2, 2, 1)
     assert torch.equal(image_to_unit(grey)[:, 1:2], grey.permute(0, 3, 1, 2))
     assert image_to_unit(grey).shape == (1, 3, 2, 2)
+    assert torch.equal(unit_to_image(grey.permute(0, 3, 1, 2)), grey.expand(1, 2, 2, 3))
 
 
 def test_model_output_is_limited_to_the_range_of_images():
@@ -175,13 +182,3 @@ def test_enormous_batches_are_refused_before_they_are_copied():
     image = torch.zeros(1, 1, 1, 3).expand(1, 20_000, 20_000, 3)
     with pytest.raises(InputError, match="more than the limit"):
         check_image(image)
-
-
-def test_masks_are_resized_and_repeated():
-    mask = torch.rand(1, 4, 4)
-    x = mask_to_unit(mask, size=(8, 6), batch=3)
-    assert x.shape == (3, 1, 8, 6)
-    assert torch.equal(unit_to_mask(mask_to_unit(mask)), mask)
-    assert mask_to_unit(mask[0]).shape == (1, 1, 4, 4)
-    with pytest.raises(InputError, match="expected 1 or 3 masks, got 2"):
-        mask_to_unit(torch.rand(2, 4, 4), batch=3)

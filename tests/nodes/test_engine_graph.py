@@ -20,7 +20,8 @@ from ganvas.nodes.engine import (
     prepare,
     validate,
 )
-from ganvas.nodes.engine.graph import order_nodes, types_match
+from ganvas.nodes.engine.checker import types_match
+from ganvas.nodes.engine.graph import order_nodes
 
 
 def entry(class_type: str, **inputs: Any) -> dict[str, Any]:
