@@ -1,0 +1,110 @@
+"""Up-sampling, FIR filtering and down-sampling by the CUDA kernel in `csrc`."""
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from .. import build
+from ..errors import BackendError
+from .reference import Padding, Pair
+
+# Numbers of `DType` in common/csrc/dtype.cuh.
+_DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
+_MAX_TAPS = 1024  # kMaxTaps of upfirdn2d.cu
+
+
+class _Axis(ctypes.Structure):
+    """`Upfirdn2dAxis` of csrc/upfirdn2d.h."""
+
+    _fields_ = (
+        ("size_in", ctypes.c_int64),
+        ("size_out", ctypes.c_int64),
+        ("stride_in", ctypes.c_int64),
+        ("stride_out", ctypes.c_int64),
+        ("up", ctypes.c_int32),
+        ("down", ctypes.c_int32),
+        ("before", ctypes.c_int32),
+        ("taps", ctypes.c_int32),
+    )
+
+
+class _Params(ctypes.Structure):
+    """`Upfirdn2dParams` of csrc/upfirdn2d.h."""
+
+    _fields_ = (
+        ("x", ctypes.c_void_p),
+        ("y", ctypes.c_void_p),
+        ("f", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("batch_stride_in", ctypes.c_int64),
+        ("batch_stride_out", ctypes.c_int64),
+        ("channel_stride_in", ctypes.c_int64),
+        ("channel_stride_out", ctypes.c_int64),
+        ("vertical", _Axis),
+        ("horizontal", _Axis),
+    )
+
+
+def refuse(
+    x: Tensor, f: Tensor, up: Pair, down: Pair, padding: Padding, flip_filter: bool, gain: float
+) -> str | None:
+    """Why the kernel cannot take the call, or None."""
+    if x.device.type != "cuda":
+        return f"expected a CUDA tensor, got {x.device.type}"
+    if x.dtype not in _DTYPES:
+        return f"expected one of {[str(dtype) for dtype in _DTYPES]}, got {x.dtype}"
+    taps = f.numel() if f.ndim == 2 else f.numel() ** 2
+    if taps > _MAX_TAPS:
+        return f"expected at most {_MAX_TAPS} taps, got {taps}"
+    return build.unavailable("cuda")
+
+
+def upfirdn2d(
+    x: Tensor, f: Tensor, up: Pair, down: Pair, padding: Padding, flip_filter: bool, gain: float
+) -> Tensor:
+    """See the public function; pairs are (x, y), padding is (left, right, top, bottom)."""
+    kernel = f.to(device=x.device, dtype=torch.float32)
+    if kernel.ndim == 1:
+        kernel = torch.outer(kernel, kernel)
+    if not flip_filter:  # the kernel correlates
+        kernel = kernel.flip((0, 1))
+    kernel = (kernel * gain).contiguous()
+    height = _size(x.shape[2], up[1], down[1], padding[2] + padding[3], kernel.shape[0])
+    width = _size(x.shape[3], up[0], down[0], padding[0] + padding[1], kernel.shape[1])
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    y = torch.empty(
+        (x.shape[0], x.shape[1], height, width),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    )
+    params = _Params(
+        x.data_ptr(),
+        y.data_ptr(),
+        kernel.data_ptr(),
+        *x.shape[:2],
+        *(stride for pair in zip(x.stride()[:2], y.stride()[:2], strict=True) for stride in pair),
+        _axis(x, y, 2, up[1], down[1], padding[2], kernel.shape[0]),
+        _axis(x, y, 3, up[0], down[0], padding[0], kernel.shape[1]),
+    )
+    with torch.cuda.device_of(x):
+        status = build.cuda_library().ganvas_upfirdn2d(
+            ctypes.byref(params), _DTYPES[x.dtype], ctypes.c_void_p(_stream(x))
+        )
+    if status:
+        raise BackendError(f"upfirdn2d: the CUDA kernel failed with error {status}")
+    return y
+
+
+def _stream(x: Tensor) -> int:
+    return torch.cuda.current_stream(x.device).cuda_stream
+
+
+def _size(extent: int, up: int, down: int, padding: int, taps: int) -> int:
+    return (extent * up + padding - taps) // down + 1
+
+
+def _axis(x: Tensor, y: Tensor, dim: int, up: int, down: int, before: int, taps: int) -> _Axis:
+    return _Axis(x.shape[dim], y.shape[dim], x.stride(dim), y.stride(dim), up, down, before, taps)
