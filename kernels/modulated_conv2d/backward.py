@@ -39,27 +39,34 @@ def epilogue_backward(
         summed over pixels [N, O]; the gradient of d [N, O] or None without d; and the former
         summed over channels [N, 1, H, W], or None where `per_pixel` is False.
     """
-    dtype = statistics_dtype(dy.dtype)
+    narrow, dtype = dy.dtype, statistics_dtype(dy.dtype)
+    bound = None if clamp is None else rounded(clamp, narrow)
+    dy, y = dy.to(dtype), y.to(dtype)
     alpha = {"linear": 1.0, "relu": 0.0, "lrelu": ACTIVATIONS["lrelu"].alpha}[act]
     dz = dy * gain if alpha == 1.0 else torch.where(y > 0, dy * gain, dy * (gain * alpha))
-    if clamp is not None:
-        dz = torch.where(y.abs() < clamp, dz, 0.0)
-    sums = dz.sum((2, 3), dtype=dtype)
-    pixels = dz.sum(1, keepdim=True, dtype=dtype) if per_pixel else None
+    if bound is not None:
+        dz = torch.where(y.abs() < bound, dz, 0.0)
+    sums = dz.sum((2, 3))
+    pixels = dz.sum(1, keepdim=True) if per_pixel else None
     if d is None:
-        return dz, sums, None, pixels
+        return dz.to(narrow), sums, None, pixels
 
     # alpha cancels in dz * z on the negative side of lrelu: dy gain alpha * y / (gain alpha).
-    product = dy.to(dtype) * y
-    if clamp is not None:
-        product = torch.where(y.abs() < clamp, product, 0.0)
+    product = dy * y
+    if bound is not None:
+        product = torch.where(y.abs() < bound, product, 0.0)
     dd = product.sum((2, 3))
     if bias is not None:
         dd = dd - sums * bias
     if noise is not None:
-        across = (dz.to(dtype) * noise).sum((2, 3))
+        across = (dz * noise).sum((2, 3))
         dd = dd - (across if strength is None else across * strength)
-    return dz * d.to(dz.dtype)[:, :, None, None], sums, dd / d, pixels
+    return (dz * d[:, :, None, None]).to(narrow), sums, dd / d, pixels
+
+
+def rounded(clamp: float, dtype: torch.dtype) -> float:
+    """The bound as a saved result of `dtype` has it."""
+    return torch.tensor(clamp, dtype=dtype, device="cpu").item()
 
 
 def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:

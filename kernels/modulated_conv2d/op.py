@@ -17,10 +17,12 @@ from ..autograd import differentiable_gradients
 from ..registry import register, select
 from ..upfirdn2d import upfirdn2d
 from . import backward, reference
+from .triton_registration import register_triton
 
 register("modulated_conv2d", "eager", reference.modulated_conv2d)
 register("modulated_conv2d_epilogue_backward", "eager", backward.epilogue_backward)
 register("modulated_conv2d_styles_backward", "eager", backward.styles_backward)
+register_triton()
 
 # Leading inputs of the op that have gradients: x to bias.
 _DIFFERENTIABLE = 7
