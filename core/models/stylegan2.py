@@ -104,11 +104,7 @@ class SynthesisLayer(nn.Module):
         generator: NoiseSource = None,
         gain: float = 1.0,
     ) -> Tensor:
-        noise = None
-        if noise_mode == "const":
-            noise = self.noise_const[None, None]
-        elif noise_mode == "random":
-            noise = _draw_noise(self.noise_const, x.shape[0], generator)
+        noise = self.noise(x.shape[0], noise_mode, generator)
         return modulated_conv2d(
             x,
             self.weight,
@@ -122,6 +118,14 @@ class SynthesisLayer(nn.Module):
             gain=math.sqrt(2) * gain,
             clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
         )
+
+    def noise(self, count: int, noise_mode: NoiseMode, generator: NoiseSource) -> Tensor | None:
+        """Noise of this layer for `count` samples, [count or 1, 1, R, R], or None for "none"."""
+        if noise_mode == "none":
+            return None
+        if noise_mode == "const":
+            return self.noise_const[None, None]
+        return _draw_noise(self.noise_const, count, generator)
 
 
 class ToRGBLayer(nn.Module):
@@ -257,6 +261,24 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ValueError: an argument is not as above.
         """
+        generator = self.check(ws, noise_mode, generator)
+        x = img = None
+        start = 0
+        for resolution in self.block_resolutions:
+            block = self.get_submodule(f"b{resolution}")
+            assert isinstance(block, SynthesisBlock)
+            part = ws[:, start : start + block.num_conv + 1]
+            x, img = block(x, img, part, noise_mode, generator)
+            start += block.num_conv
+        assert img is not None
+        return img
+
+    def check(self, ws: Tensor, noise_mode: NoiseMode, generator: NoiseSource) -> NoiseSource:
+        """Refuse what `forward` does not take; give the noise source with seeds made generators.
+
+        Raises:
+            ValueError: an argument is not as `forward` says.
+        """
         if ws.ndim != 3 or tuple(ws.shape[1:]) != (self.num_ws, self.w_dim):
             raise ValueError(
                 f"synthesis: expected ws [N, {self.num_ws}, {self.w_dim}], got {tuple(ws.shape)}"
@@ -272,16 +294,7 @@ class SynthesisNetwork(nn.Module):
             raise ValueError(
                 f"synthesis: expected {ws.shape[0]} noise generators or seeds, got {len(generator)}"
             )
-        x = img = None
-        start = 0
-        for resolution in self.block_resolutions:
-            block = self.get_submodule(f"b{resolution}")
-            assert isinstance(block, SynthesisBlock)
-            part = ws[:, start : start + block.num_conv + 1]
-            x, img = block(x, img, part, noise_mode, generator)
-            start += block.num_conv
-        assert img is not None
-        return img
+        return generator
 
 
 class Generator(nn.Module):

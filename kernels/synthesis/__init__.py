@@ -1,0 +1,58 @@
+"""StyleGAN2's whole synthesis as one op, for drawing images without gradients.
+
+`core` describes a network in the plain terms of `description`; an executor prepares its weights
+once and draws from then on. Executors are backends of the op "synthesis":
+
+    run = select("synthesis", synthesis, dtype)  # a class or function
+    executor = run(synthesis, dtype)             # prepares the weights; slow
+    image = executor(ws, noise)                  # draws; `Executor` says what
+"""
+
+import torch
+
+from .. import build
+from ..registry import register, select
+from .cpu import CpuExecutor
+from .description import Affine, Block, ConvLayer, Executor, RGBLayer, Synthesis, separate
+from .eager import EagerExecutor
+
+__all__ = [
+    "Affine",
+    "Block",
+    "ConvLayer",
+    "Executor",
+    "RGBLayer",
+    "Synthesis",
+    "prepare",
+    "separate",
+]
+
+
+def prepare(synthesis: Synthesis, dtype: torch.dtype = torch.float32) -> Executor:
+    """An executor of the fastest backend that takes the network, its weights prepared.
+
+    Args:
+        synthesis: what to draw with; its tensors are read now, and not again.
+        dtype: of the convolutions' arithmetic.
+
+    Raises:
+        BackendError: no backend takes it, or the forced one does not.
+    """
+    return select("synthesis", synthesis, dtype)(synthesis, dtype)
+
+
+def _refuse_cpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
+    if synthesis.const.device.type != "cpu":
+        return f"expected CPU tensors, got {synthesis.const.device.type}"
+    weights = {layer.weight.dtype for layer in synthesis.layers}
+    if weights != {torch.float32} or dtype != torch.float32:
+        return f"expected float32, got {dtype} for weights in {', '.join(map(str, weights))}"
+    if any(layer.taps is None for layer in synthesis.layers if layer.up == 2):
+        return "expected a separable 4x4 filter, got another"
+    if synthesis.taps is None:
+        return "expected a separable 4x4 filter, got another"
+    return build.unavailable("cpu")
+
+
+register("synthesis", "cpu", CpuExecutor, refuse=_refuse_cpu)
+register("synthesis", "eager", EagerExecutor)
