@@ -141,13 +141,17 @@ def _without_yaw(params):
     return {name: column for name, column in params.items() if name != "yaw"}
 
 
-@pytest.mark.parametrize("change,message", [
-    (_without_yaw, "yaw"),
-    (lambda p: {**p, "nose": p["yaw"]}, "nose"),
-    (lambda p: {**p, "smile": torch.tensor([1.5])}, "smile"),
-    (lambda p: {**p, "smile": torch.tensor([float("nan")])}, "smile"),
-    (lambda p: {**p, "smile": torch.zeros(2)}, "smile"),
-], ids=["missing", "unknown", "out of range", "nan", "length"])
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        (_without_yaw, "yaw"),
+        (lambda p: {**p, "nose": p["yaw"]}, "nose"),
+        (lambda p: {**p, "smile": torch.tensor([1.5])}, "smile"),
+        (lambda p: {**p, "smile": torch.tensor([float("nan")])}, "smile"),
+        (lambda p: {**p, "smile": torch.zeros(2)}, "smile"),
+    ],
+    ids=["missing", "unknown", "out of range", "nan", "length"],
+)
 def test_render_refuses_wrong_parameters(change, message: str):
     with pytest.raises(ValueError, match=message):
         render(change(default_parameters()), 16)

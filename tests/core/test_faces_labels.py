@@ -8,8 +8,14 @@ from ganvas.core.faces import LANDMARKS, SEGMENTS, Faces, render, sample_paramet
 
 SIZE = 96
 COUNT = 8
-BARE = {"glasses": 0.0, "beard": 0.0, "moustache": 0.0, "fringe": 0.0, "eye_open": 0.9,
-        "mouth_open": 0.0}
+BARE = {
+    "glasses": 0.0,
+    "beard": 0.0,
+    "moustache": 0.0,
+    "fringe": 0.0,
+    "eye_open": 0.9,
+    "mouth_open": 0.0,
+}
 
 
 def _people(**changes: float) -> dict[str, Tensor]:
@@ -29,18 +35,27 @@ def _segments_at(faces: Faces, landmark: str, reach: int) -> tuple[list[set[str]
     i, found = LANDMARKS.index(landmark), []
     for n in range(COUNT):
         x, y = (int(v) for v in faces.landmarks[n, i].floor())
-        patch = faces.segmentation[n, y - reach:y + reach + 1, x - reach:x + reach + 1]
+        patch = faces.segmentation[n, y - reach : y + reach + 1, x - reach : x + reach + 1]
         found.append({SEGMENTS[int(number)] for number in patch.unique()})
     return found, faces.visibility[:, i].tolist()
 
 
-@pytest.mark.parametrize("landmark,segment,reach", [
-    ("left_eye", "eye", 0), ("right_eye", "eye", 0), ("nose_tip", "skin", 0),
-    ("chin", "skin", 0), ("left_brow", "brow", 1), ("right_brow", "brow", 1),
-    ("lip_top", "lips", 1), ("lip_bottom", "lips", 1),
-])
-def test_visible_landmarks_lie_on_their_segment(calm: Faces, landmark: str, segment: str,
-                                                reach: int):
+@pytest.mark.parametrize(
+    "landmark,segment,reach",
+    [
+        ("left_eye", "eye", 0),
+        ("right_eye", "eye", 0),
+        ("nose_tip", "skin", 0),
+        ("chin", "skin", 0),
+        ("left_brow", "brow", 1),
+        ("right_brow", "brow", 1),
+        ("lip_top", "lips", 1),
+        ("lip_bottom", "lips", 1),
+    ],
+)
+def test_visible_landmarks_lie_on_their_segment(
+    calm: Faces, landmark: str, segment: str, reach: int
+):
     found, visible = _segments_at(calm, landmark, reach)
     assert sum(visible) >= COUNT - 1
     assert all(segment in names for names, seen in zip(found, visible, strict=True) if seen)
@@ -48,8 +63,9 @@ def test_visible_landmarks_lie_on_their_segment(calm: Faces, landmark: str, segm
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_eyes_segment_surrounds_the_eye_landmarks(calm: Faces, side: str):
-    outer, middle, inner = (LANDMARKS.index(f"{side}_eye{part}")
-                            for part in ("_outer", "", "_inner"))
+    outer, middle, inner = (
+        LANDMARKS.index(f"{side}_eye{part}") for part in ("_outer", "", "_inner")
+    )
     for n in range(COUNT):
         centre = calm.landmarks[n, middle]
         half = float((calm.landmarks[n, outer] - calm.landmarks[n, inner]).norm()) / 2
@@ -64,8 +80,15 @@ def test_the_eyes_segment_surrounds_the_eye_landmarks(calm: Faces, side: str):
 def test_eyes_lie_at_their_canonical_place_whatever_the_pose():
     left, right = LANDMARKS.index("left_eye"), LANDMARKS.index("right_eye")
     params = sample_parameters(range(64))
-    places = torch.cat([render({k: v[i:i + 32] for k, v in params.items()}, 16, 1).landmarks
-                        for i in (0, 32)]) / 16
+    places = (
+        torch.cat(
+            [
+                render({k: v[i : i + 32] for k, v in params.items()}, 16, 1).landmarks
+                for i in (0, 32)
+            ]
+        )
+        / 16
+    )
     middle, across = (places[:, left] + places[:, right]) / 2, places[:, right] - places[:, left]
     assert float((middle[:, 1] - 0.45).abs().max()) < 0.01
     assert float((middle[:, 0] - 0.5).abs().max()) < 0.05
@@ -103,10 +126,12 @@ def _eye_region(faces: Faces) -> Tensor:
     for side in ("left", "right"):
         outer, middle, inner, brow = (
             faces.landmarks[:, LANDMARKS.index(f"{side}_{part}"), :, None, None]
-            for part in ("eye_outer", "eye", "eye_inner", "brow"))
+            for part in ("eye_outer", "eye", "eye_inner", "brow")
+        )
         reach = (outer - inner)[:, 0].abs() * 0.65
-        region |= ((x - middle[:, 0]).abs() < reach) & (y > brow[:, 1] - 2) & (
-            y < middle[:, 1] + reach)
+        region |= (
+            ((x - middle[:, 0]).abs() < reach) & (y > brow[:, 1] - 2) & (y < middle[:, 1] + reach)
+        )
     return region
 
 
