@@ -130,10 +130,12 @@ class Upsampler {
     // Writes row Y into `out` and returns where in it the first column is.
     template <class Act>
     const Vec* row(Vec* out, int Y, Act act) {
-        if (taps_.fast)
-            filter<PHASE_TAPS>(out, Y, act);
+        if (taps_.fast && from_.up == 2)
+            filter<PHASE_TAPS, 2>(out, Y, act);
+        else if (taps_.fast && from_.up == 4)
+            filter<PHASE_TAPS, 4>(out, Y, act);
         else
-            filter<0>(out, Y, act);
+            filter<0, 0>(out, Y, act);
         return out + skip_;
     }
 
@@ -146,7 +148,7 @@ class Upsampler {
         return floor_div(position - pad + from_.up - 1, from_.up);
     }
 
-    template <int P, class Act>
+    template <int P, int S, class Act>
     void filter(Vec* out, int Y, Act act) {
         const int up = from_.up, g = group(Y, from_.pad_y);
         const int phase = g * up + from_.pad_y - Y;  // first tap that meets a sample
@@ -157,19 +159,19 @@ class Upsampler {
                 square_rows_[m] = packed_row(g + m);
                 square_taps_[m] = tap_rows_[phase + up * m];
             }
-            up_horizontal<P>(out, square_rows_.data(), count, groups, up, square_taps_.data(),
+            up_horizontal<P, S>(out, square_rows_.data(), count, groups, up, square_taps_.data(),
                              taps_.width, act);
             return;
         }
         if (group_row_ != g) {
             for (int m = 0; m < phase_y_; ++m) square_rows_[m] = packed_row(g + m);
             for (int j = 0; j < up; ++j) vertical_rows_[j] = vertical_[j];
-            up_vertical<P>(vertical_rows_.data(), square_rows_.data(), round_up(groups_ + phase_x_, 4),
+            up_vertical<P, S>(vertical_rows_.data(), square_rows_.data(), round_up(groups_ + phase_x_, 4),
                            up, taps_.vertical.data(), taps_.height);
             group_row_ = g;
         }
         const Vec* source = vertical_[up - 1 - phase];
-        up_horizontal<P>(out, &source, 1, groups, up, tap_rows_.data(), taps_.width, act);
+        up_horizontal<P, S>(out, &source, 1, groups, up, tap_rows_.data(), taps_.width, act);
     }
 
     // Row i of the image with its bias, zero beyond the image's border.
@@ -257,22 +259,33 @@ class Worker {
         if (call_.guide.image != nullptr)
             guide_.start(sample, channel, lanes_, first_wide_, wide);
         result_ = call_.result + sample * call_.strides[0] + channel * call_.strides[1];
+        if (taps_.fast && call_.down == 2)
+            walk<PHASE_TAPS, 2>(y0, end);
+        else if (taps_.fast && call_.down == 4)
+            walk<PHASE_TAPS, 4>(y0, end);
+        else
+            walk<0, 0>(y0, end);
+    }
+
+  private:
+    // Rows [y0, end) of the result, from top to bottom.
+    template <int P, int S>
+    void walk(int y0, int end) {
         int next = y0 * call_.down + call_.offset_y;
         for (int y = y0; y < end; y += STRIP) {
             const int valid = std::min(STRIP, end - y);
             const int first = y * call_.down + call_.offset_y;
             const int last = first + (valid - 1) * call_.down + taps_.height;
-            for (next = std::max(next, first); next < last; ++next) produce(next);
+            for (next = std::max(next, first); next < last; ++next) produce<P, S>(next);
             for (int k = 0; k < ring_; ++k)
                 pointers_[k] = first + k < last ? kept(first + k) : rows_[ring_];
             if (taps_.square)
-                sum_square(y, valid);
+                sum_square<P, S>(y, valid);
             else
-                sum_vertical(y, valid);
+                sum_vertical<P, S>(y, valid);
         }
     }
 
-  private:
     int wide_columns(int columns) const { return (columns - 1) * call_.down + taps_.width; }
 
     Vec* slot(int Y) { return rows_[((Y % ring_) + ring_) % ring_]; }
@@ -281,6 +294,7 @@ class Worker {
     const Vec* kept(int Y) { return taps_.square ? main_.first(slot(Y)) : slot(Y); }
 
     // Computes row Y of the wide image and keeps what the result's rows need of it.
+    template <int P, int S>
     void produce(int Y) {
         Vec* wide = taps_.square ? slot(Y) : wide_[0];
         Vec* first = main_.first(wide);
@@ -301,53 +315,46 @@ class Worker {
         std::fill(first, first + before, Vec{});
         std::fill(first + inside, first + n, Vec{});
         if (taps_.square) return;
-        const int outputs = round_up(count_, BLOCK);
-        if (taps_.fast)
-            down_horizontal<PHASE_TAPS>(slot(Y), first, outputs, call_.down,
-                                        taps_.horizontal.data(), taps_.width);
-        else
-            down_horizontal<0>(slot(Y), first, outputs, call_.down, taps_.horizontal.data(),
-                               taps_.width);
+        down_horizontal<P, S>(slot(Y), first, round_up(count_, BLOCK), call_.down,
+                              taps_.horizontal.data(), taps_.width);
     }
 
+    template <int P, int S>
     void sum_vertical(int y, int valid) {
-        for (int x = 0; x < count_; ++x) {
-            Vec out[STRIP];
-            if (taps_.fast)
-                down_vertical<PHASE_TAPS>(out, pointers_.data(), x, call_.down,
-                                          taps_.vertical.data(), taps_.height);
-            else
-                down_vertical<0>(out, pointers_.data(), x, call_.down, taps_.vertical.data(),
-                                 taps_.height);
-            for (int i = 0; i < valid; ++i) put(y + i, x, out[i]);
+        for (int x = 0; x < count_; x += WIDE) {
+            Vec out[STRIP][WIDE];
+            down_vertical<P, S>(out, pointers_.data(), x, call_.down, taps_.vertical.data(),
+                                taps_.height);
+            const int n = std::min(WIDE, count_ - x);
+            for (int i = 0; i < valid; ++i) put(y + i, x, out[i], n);
         }
     }
 
+    template <int P, int S>
     void sum_square(int y, int valid) {
         for (int x = 0; x < count_; x += BLOCK)
             for (int i = 0; i < valid; ++i) {
                 Vec out[BLOCK];
                 const Vec* const* rows = pointers_.data() + i * call_.down;
                 const float* taps = taps_.horizontal.data();
-                if (taps_.folds)
-                    down_square_folded<PHASE_TAPS>(out, rows, x, call_.down, taps, taps_.height,
-                                                   taps_.width);
-                else if (taps_.fast)
-                    down_square<PHASE_TAPS>(out, rows, x, call_.down, taps, taps_.height,
-                                            taps_.width);
+                if (P > 0 && taps_.folds)
+                    down_square_folded<P, S>(out, rows, x, taps);
                 else
-                    down_square<0>(out, rows, x, call_.down, taps, taps_.height, taps_.width);
-                for (int j = 0; j < std::min(BLOCK, count_ - x); ++j) put(y + i, x + j, out[j]);
+                    down_square<P, S>(out, rows, x, call_.down, taps, taps_.height, taps_.width);
+                put(y + i, x, out, std::min(BLOCK, count_ - x));
             }
     }
 
-    void put(int y, int x, Vec v) {
-        float* to = result_ + y * call_.strides[2] + (x0_ + x) * call_.strides[3];
-        if (lanes_ == LANES && call_.strides[1] == 1) {
-            store(to, v);
+    // Writes n pixels of row y from column x on.
+    void put(int y, int x, const Vec* v, int n) {
+        const int64_t step = call_.strides[3], across = call_.strides[1];
+        float* to = result_ + y * call_.strides[2] + (x0_ + x) * step;
+        if (lanes_ == LANES && across == 1) {
+            for (int i = 0; i < n; ++i) store(to + i * step, v[i]);
             return;
         }
-        for (int i = 0; i < lanes_; ++i) to[i * call_.strides[1]] = v[i];
+        for (int lane = 0; lane < lanes_; ++lane)
+            for (int i = 0; i < n; ++i) to[lane * across + i * step] = v[i][lane];
     }
 
     const GanvasFilteredLrelu& call_;

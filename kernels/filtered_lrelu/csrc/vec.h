@@ -11,7 +11,17 @@ constexpr int LANES = 16;
 typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
 typedef float VecUnaligned __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
-inline Vec broadcast(float value) { return Vec{} + value; }
+inline Vec broadcast(float value) { return value - Vec{}; }
+
+// `tap` in every lane of a register. Left alone, GCC reads it from memory for each multiplication,
+// and the loads, not the multiplications, set the speed.
+inline Vec tap_register(float tap) {
+    Vec v = broadcast(tap);
+#ifdef __AVX512F__
+    __asm__("" : "+v"(v));
+#endif
+    return v;
+}
 
 inline Vec load(const float* from) { return *reinterpret_cast<const VecUnaligned*>(from); }
 
