@@ -1,92 +1,16 @@
-"""The benchmark with its networks: kernels know no models, so rows of whole networks start here.
+"""The benchmark of ops and networks, as the command line runs it."""
 
-Each network row has the same weights in every column: ours are the modules and plans that ganvas
-draws and trains with, the others the functions of a state dict in `kernels.bench.networks`.
-"""
-
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from ..kernels import bench
-from ..kernels.bench import COMPOSED, EAGER, OURS, Case, Entry, Result
-from ..kernels.bench import networks as functional
-from ..kernels.bench.layers import synthesis_work
-from ..kernels.bench.phases import FORWARD, TRAINING, Inputs, Networks, Outputs
+from ..kernels.bench import Result
+from .benchmark_networks import network_entries
 from .devices import choose_device
-from .errors import InputError
-from .models.stylegan2 import Generator, SynthesisNetwork
-from .models.stylegan2_discriminator import Discriminator
-
-_SEED = 0
-_CLAMP_16_BIT = 256.0  # as published networks bound 16-bit activations
-_NOISE_STRENGTH = 0.1
-_BIAS = 0.1
-
-Phase = Callable[[Networks, Inputs], Outputs]
-
-
-@dataclass(frozen=True)
-class _Drawing:
-    """A network row: images drawn from W latents."""
-
-    resolution: int
-    batch: int = 1
-    dtype: torch.dtype = torch.float32
-    compile: bool = False
-    channel_base: int = 32768
-    channel_max: int = 512
-
-    @property
-    def name(self) -> str:
-        parts = [f"stylegan2-{self.resolution}"]
-        if self.batch > 1:
-            parts.append(f"n{self.batch}")
-        if self.dtype == torch.bfloat16:
-            parts.append("bf16")
-        return "-".join(parts)
-
-
-@dataclass(frozen=True)
-class _Training:
-    """Four rows: the phases of a training step."""
-
-    resolution: int
-    batch: int
-    channel_base: int
-    channel_max: int = 512
-
-    @property
-    def name(self) -> str:
-        return f"stylegan2-{self.resolution}-training"
-
-
-_BF16 = torch.bfloat16
-_CPU = (
-    _Drawing(256, compile=True),
-    _Drawing(512),
-    _Drawing(1024, compile=True),
-    _Drawing(256, batch=8),
-    _Drawing(1024, dtype=_BF16),
-    _Training(64, batch=8, channel_base=8192),
-)
-_CUDA = (
-    _Drawing(1024, dtype=_BF16, compile=True),
-    _Drawing(1024, batch=8, dtype=_BF16, compile=True),
-    _Drawing(1024, batch=32, dtype=_BF16),
-    _Drawing(256, dtype=_BF16),
-    _Drawing(256, batch=8, dtype=_BF16, compile=True),
-    _Training(64, batch=8, channel_base=8192),
-)
-_QUICK = (
-    _Drawing(16, channel_base=128, channel_max=8),
-    _Drawing(16, batch=2, dtype=_BF16, channel_base=128, channel_max=8),
-    _Training(8, batch=4, channel_base=64, channel_max=8),
-)
+from .errors import InputError, OperationError
+from .files import atomic_path, atomic_write, check_output_file
 
 
 def benchmark(
@@ -97,6 +21,8 @@ def benchmark(
     quick: bool = False,
     threads: int | None = None,
     compile: bool = False,
+    json_file: Path | None = None,
+    plot_file: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Measure ops and networks.
@@ -108,32 +34,40 @@ def benchmark(
         quick: tiny sizes and few samples, to try the benchmark itself.
         threads: of PyTorch on a CPU; None leaves them.
         compile: time torch.compile too, on the networks that ask for it; takes minutes.
+        json_file: where the result goes, in the form that `kernels.bench.schema` describes.
+        plot_file: where a PNG of the ratios goes.
         progress: called with the name of each row before it runs.
 
     Raises:
-        InputError: a name or number is not as above.
+        InputError: a name, number or path is not as above.
+        OperationError: a plot is wanted and there is no matplotlib.
     """
-    target = torch.device(choose_device(device))
-    if target.type not in ("cpu", "cuda"):
-        raise InputError(f"bench: expected device auto, cpu or cuda, got {device!r}")
+    target = _device(device)
     if threads is not None and threads < 1:
         raise InputError(f"bench: expected threads >= 1, got {threads}")
+    for path in (json_file, plot_file):
+        if path is not None:
+            check_output_file(path)
+    if plot_file is not None:
+        try:
+            bench.require_matplotlib()
+        except bench.PlotError as error:
+            raise OperationError(str(error)) from error
     op_rows = bench.op_entries(target, quick=quick)
-    nets = _QUICK if quick else _CUDA if target.type == "cuda" else _CPU
+    nets = network_entries(target, quick=quick)
     try:
         known = sorted({entry.op for entry in op_rows})
         chosen_ops = bench.choose(ops, known, "ops") if ops or not networks else []
-        names = [net.name for net in nets]
-        chosen_nets = bench.choose(networks, names, "networks") if networks or not ops else []
+        chosen_nets = bench.choose(networks, list(nets), "networks") if networks or not ops else []
     except ValueError as error:
         raise InputError(str(error)) from error
     # Networks first: where there is a limit on the time, they matter most.
-    entries = [e for net in nets if net.name in chosen_nets for e in _entries(net, target)]
+    entries = [entry for name in chosen_nets for entry in nets[name]]
     entries += [entry for entry in op_rows if entry.op in chosen_ops]
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        return bench.run(
+        result = bench.run(
             entries,
             target,
             quick=quick,
@@ -150,213 +84,40 @@ def benchmark(
         )
     finally:
         torch.set_num_threads(before)
+    if json_file is not None:
+        atomic_write(json_file, bench.to_json(result))
+    if plot_file is not None:
+        with atomic_path(plot_file) as path:
+            bench.write_plot(result, path)
+    return result
 
 
-def _entries(net: _Drawing | _Training, device: torch.device) -> list[Entry]:
-    cache = "warm" if device.type == "cuda" else None
-    if isinstance(net, _Drawing):
-        return [
-            Entry(
-                name=net.name,
-                group="network",
-                op="synthesis",
-                phase=FORWARD,
-                dtype=net.dtype,
-                make=partial(_drawing, net, device),
-                cache=cache,
-                compile=net.compile,
-            )
-        ]
-    return [
-        Entry(
-            name=net.name,
-            group="training",
-            op="training",
-            phase=phase,
-            dtype=torch.float32,
-            make=partial(_training, net, run, device),
-            cache=cache,
-            part_of=f"step of {net.name}",
-            weight=share,
-        )
-        for phase, (run, share) in TRAINING.items()
-    ]
+def as_text(result: Result) -> str:
+    """The result as a table."""
+    return bench.table(result)
 
 
-def _drawing(net: _Drawing, device: torch.device) -> Case:
-    clamp = _CLAMP_16_BIT if net.dtype == _BF16 else None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        generator = Generator(
-            img_resolution=net.resolution,
-            channel_base=net.channel_base,
-            channel_max=net.channel_max,
-            num_mapping_layers=1,
-            conv_clamp=clamp,
-        )
-        _disturb(generator)
-        ws = torch.randn(net.batch, generator.num_ws, generator.synthesis.w_dim)
-    synthesis = generator.synthesis.eval().requires_grad_(False).to(device)
-    parameters = synthesis.state_dict()
-    fast = _channels_last(parameters)
-
-    def draw(style: functional.Style, p: functional.Parameters) -> Callable[[Inputs], Outputs]:
-        def run(inputs: Inputs) -> Outputs:
-            with torch.no_grad():
-                return (functional.synthesis(style, p, inputs["ws"], dtype=net.dtype, clamp=clamp),)
-
-        return run
-
-    def exact(inputs: Inputs) -> Outputs:
-        precise = _double(parameters)
-        with torch.no_grad():  # one by one: float64 convolutions on a CPU unfold their whole input
-            images = [
-                functional.synthesis(
-                    functional.REFERENCE, precise, one[None], dtype=torch.float64, clamp=clamp
-                )
-                for one in inputs["ws"]
-            ]
-        return (torch.cat(images),)
-
-    return Case(
-        inputs={"ws": ws.to(device)},
-        columns={
-            COMPOSED: draw(functional.COMPOSED, parameters),
-            EAGER: draw(functional.REFERENCE, fast),
-            OURS: _ours(synthesis, net.dtype),
-        },
-        exact=exact,
-        work=synthesis_work(
-            net.resolution, net.batch, net.dtype, net.channel_base, net.channel_max
-        ),
-        shape={"N": net.batch, "R": net.resolution, "channel_base": net.channel_base},
-    )
+def require_passed(result: Result) -> None:
+    """Raise `OperationError` where a row is not as accurate as it must be."""
+    red = [f"{row.entry} {row.phase}" for row in result.rows if not row.passed]
+    if red:
+        raise OperationError(f"bench: {len(red)} of {len(result.rows)} rows are red: {red[0]} ...")
 
 
-def _ours(synthesis: SynthesisNetwork, dtype: torch.dtype) -> Callable[[Inputs], Outputs]:
-    _move(synthesis)
+def describe_backends(device: str = "auto") -> str:
+    """Every backend of every op, and whether it runs on the device here or why not.
 
-    def run(inputs: Inputs) -> Outputs:
-        device = inputs["ws"].device.type
-        with torch.no_grad(), torch.autocast(device, dtype=_BF16, enabled=dtype == _BF16):
-            return (synthesis(inputs["ws"], noise_mode="const"),)
-
-    return run
-
-
-def _training(net: _Training, phase: Phase, device: torch.device) -> Case:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        g = Generator(
-            img_resolution=net.resolution,
-            channel_base=net.channel_base,
-            channel_max=net.channel_max,
-        )
-        d = Discriminator(
-            img_resolution=net.resolution,
-            channel_base=net.channel_base,
-            channel_max=net.channel_max,
-        )
-        _disturb(g)
-        _disturb(d)
-        z = torch.randn(net.batch, 512)
-        shape = (net.batch, 3, net.resolution, net.resolution)
-        real, noise = torch.randn(shape), torch.randn(shape)
-    g, d = g.train().to(device), d.train().to(device)
-    states = _named(g), _named(d)
-    ours_g, ours_d = copy.deepcopy(g), copy.deepcopy(d)
-    _move(ours_g)
-    _move(ours_d)
-    fast = _channels_last(states[0]), _channels_last(states[1])
-    nets = {
-        COMPOSED: _functional_networks(functional.COMPOSED, *states, g, d),
-        EAGER: _functional_networks(functional.REFERENCE, *fast, g, d),
-        OURS: Networks(
-            mapping=lambda z: ours_g.mapping(z, None),
-            synthesis=lambda ws: ours_g.synthesis(ws, noise_mode="const"),
-            discriminator=ours_d,
-            g_parameters=list(ours_g.parameters()),
-            d_parameters=list(ours_d.parameters()),
-        ),
-    }
-
-    def exact(inputs: Inputs) -> Outputs:
-        both = _double(states[0]), _double(states[1])
-        return phase(_functional_networks(functional.REFERENCE, *both, g, d), inputs)
-
-    def column(name: str) -> Callable[[Inputs], Outputs]:
-        return lambda inputs: phase(nets[name], inputs)
-
-    return Case(
-        inputs={"z": z.to(device), "real": real.to(device), "noise": noise.to(device)},
-        columns={name: column(name) for name in nets},
-        exact=exact,
-        work=[],
-        shape={"N": net.batch, "R": net.resolution, "channel_base": net.channel_base},
-    )
+    Raises:
+        InputError: the device is not auto, cpu or cuda.
+    """
+    target = _device(device)
+    examples = bench.op_entries(target, quick=True)
+    examples += [e for rows in network_entries(target, quick=True).values() for e in rows]
+    return bench.backends_text(examples)
 
 
-def _functional_networks(
-    style: functional.Style,
-    g_state: functional.Parameters,
-    d_state: functional.Parameters,
-    g: Generator,
-    d: Discriminator,
-) -> Networks:
-    """Networks over tensors that need no module; gradients in the order of the modules' own."""
-    dtype = g_state["synthesis.b4.const"].dtype
-    mapping = _below(g_state, "mapping.")
-    synthesis = _below(g_state, "synthesis.")
-    return Networks(
-        mapping=lambda z: functional.mapping(mapping, z, g.num_ws),
-        synthesis=lambda ws: functional.synthesis(style, synthesis, ws, dtype=dtype),
-        discriminator=lambda img: functional.discriminator(style, d_state, img),
-        g_parameters=[g_state[name] for name, _ in g.named_parameters()],
-        d_parameters=[d_state[name] for name, _ in d.named_parameters()],
-    )
-
-
-def _named(module: nn.Module) -> dict[str, Tensor]:
-    """A state dict whose parameters still require gradients."""
-    return dict([*module.named_parameters(), *module.named_buffers()])
-
-
-def _below(state: functional.Parameters, prefix: str) -> dict[str, Tensor]:
-    return {
-        name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)
-    }
-
-
-def _double(state: functional.Parameters) -> dict[str, Tensor]:
-    return {
-        name: tensor.detach().double().requires_grad_(tensor.requires_grad)
-        for name, tensor in state.items()
-    }
-
-
-def _channels_last(state: functional.Parameters) -> dict[str, Tensor]:
-    return {
-        name: _laid_out(tensor).requires_grad_(tensor.requires_grad)
-        for name, tensor in state.items()
-    }
-
-
-def _laid_out(tensor: Tensor) -> Tensor:
-    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
-    return tensor.detach().contiguous(memory_format=layout)
-
-
-def _move(module: nn.Module) -> None:
-    """Lay the weights of convolutions out as training does."""
-    for parameter in module.parameters():
-        parameter.data = _laid_out(parameter)
-
-
-def _disturb(module: nn.Module) -> None:
-    """Give what starts at zero a value, so that leaving it out is an error that shows."""
-    for name, parameter in module.named_parameters():
-        with torch.no_grad():
-            if name.endswith("noise_strength"):
-                parameter.fill_(_NOISE_STRENGTH)
-            elif name.endswith("bias"):
-                parameter.add_(torch.randn(parameter.shape) * _BIAS)
+def _device(name: str) -> torch.device:
+    target = torch.device(choose_device(name))
+    if target.type not in ("cpu", "cuda"):
+        raise InputError(f"bench: expected device auto, cpu or cuda, got {name!r}")
+    return target

@@ -1,7 +1,8 @@
 """The registry of op rows: which op, at which layer of which network, in which phase and dtype.
 
 Sizes come from `layers` and from StyleGAN3's own geometry. Whole networks need models, which are
-not known here: the caller hands them in as entries, see `networks` and `core.benchmark`.
+not known here: the caller hands them in as entries, see `networks` and
+`core.benchmark_networks`.
 """
 
 from collections.abc import Callable, Sequence
@@ -170,6 +171,10 @@ def _quick_entries(device: torch.device) -> list[Entry]:
     for radial in (False, True):
         geometry = layer_geometry(32, radial=radial, channel_base=64, channel_max=4)[0]
         rows.append(_stylegan3_entry("quick", radial, geometry, device, dtype, cache))
+        op = _filtered_lrelu(geometry, 1, dtype)
+        for phase in (BACKWARD, R1):
+            name = rows[-1].name
+            rows.append(_entry(name, "filtered_lrelu", op, phase, dtype, device, cache))
     return rows
 
 

@@ -144,7 +144,7 @@ class Protocol:
         accuracies, reasons = {}, {}
         for name, function in functions.items():
             try:
-                outputs = function(_laid_out(case, name))
+                outputs = function(laid_out(case, name))
                 accuracies[name] = accuracy(outputs, exact)
             except Exception as error:  # whatever it is, a broken column is a result too
                 reasons[name] = _first_line(error)
@@ -162,7 +162,7 @@ class Protocol:
             function = functions[source]
             contiguous = source in case.contiguous
             if contiguous not in copies:
-                inputs = _laid_out(case, source)
+                inputs = laid_out(case, source)
                 copies[contiguous] = _copies(inputs) if cold else [inputs]
             inputs = copies[contiguous]
             try:
@@ -175,7 +175,7 @@ class Protocol:
         return prepared, reasons
 
 
-def _laid_out(case: Case, column: str) -> dict[str, Tensor]:
+def laid_out(case: Case, column: str) -> dict[str, Tensor]:
     """The inputs in the memory format in which the column's network has them."""
     layout = torch.contiguous_format if column in case.contiguous else torch.channels_last
     return {
