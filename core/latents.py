@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .chunks import Report, in_chunks
 from .errors import InputError
+from .models.stylegan2_plan import plan_of
 
 if TYPE_CHECKING:
     from .models.stylegan2 import Generator
@@ -182,12 +183,13 @@ def synthesize(
     if noise_mode not in NOISE_MODES:
         raise InputError(f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}")
     device = next(generator.parameters()).device
+    plan = plan_of(generator)
 
     def run(start: int, stop: int) -> Tensor:
         rngs = None
         if noise_mode == "random":
             rngs = [torch.Generator().manual_seed(noise_seed + i) for i in range(start, stop)]
         ws = latents.ws[start:stop].to(device)
-        return generator.synthesis(ws, noise_mode=noise_mode, generator=rngs).float().cpu()
+        return plan(ws, noise_mode=noise_mode, generator=rngs).float().cpu()
 
     return in_chunks(run, len(latents), chunk, report)

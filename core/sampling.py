@@ -14,6 +14,7 @@ from .files import check_output_folder
 from .images import MAX_PIXELS, contact_sheet, save_png
 from .latents import MAX_SEED, NOISE_MODES, class_labels, seeded_z
 from .models.stylegan2 import Generator
+from .models.stylegan2_plan import plan_of
 
 if TYPE_CHECKING:
     from .checkpoints import Model
@@ -75,6 +76,7 @@ def sample_images(
     if not -MAX_PSI <= psi <= MAX_PSI:
         raise InputError(f"psi: expected a number of {-MAX_PSI}..{MAX_PSI}, got {psi}")
     device = next(generator.parameters()).device
+    plan = plan_of(generator)
     for start in range(0, len(seeds), chunk):
         part = seeds[start : start + chunk]
         z = latents_from_seeds(part, generator.config.z_dim).to(device)
@@ -83,7 +85,7 @@ def sample_images(
         rngs = None
         if noise_mode == "random":
             rngs = [torch.Generator().manual_seed(seed) for seed in part]
-        images = generator.synthesis(ws, noise_mode=noise_mode, generator=rngs)
+        images = plan(ws, noise_mode=noise_mode, generator=rngs)
         yield from images.float().cpu().add(1).div(2).clamp(0, 1)
 
 

@@ -12,6 +12,7 @@ from ...kernels.registry import select
 from ...kernels.synthesis import Affine, Block, ConvLayer, Executor, RGBLayer, Synthesis, separate
 from .layers import FullyConnectedLayer
 from .stylegan2 import (
+    Generator,
     NoiseMode,
     NoiseSource,
     SynthesisBlock,
@@ -68,6 +69,12 @@ class SynthesisPlan:
             prepared = _Prepared(state, synthesis, run, run(synthesis, self.dtype))
             known[self.dtype] = prepared
         return prepared.executor
+
+
+def plan_of(generator: Generator) -> SynthesisPlan:
+    """The plan that draws in the dtype of the generator's weights."""
+    first = _blocks(generator.synthesis)[0]
+    return SynthesisPlan(generator.synthesis, dtype=first.const.dtype)
 
 
 def describe(network: SynthesisNetwork) -> Synthesis:
