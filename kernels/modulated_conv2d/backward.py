@@ -21,7 +21,7 @@ def epilogue_backward(
     gain: float,
     clamp: float | None,
     per_pixel: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of y = clamp(gain * act(u * d + noise * strength + bias)), u being forgotten.
 
     u is had back from y, wherever its gradient is not zero.
@@ -32,12 +32,13 @@ def epilogue_backward(
         act: a name in `INVERTIBLE`.
         gain: above 0.
         clamp: bound, or None.
-        per_pixel: whether the sum over channels is wanted.
+        per_pixel: whether dz is wanted summed over channels.
 
     Returns:
-        du [N, O, H, W] in dy's dtype; and in `statistics_dtype` the gradient before d and bias
-        summed over pixels [N, O]; the gradient of d [N, O] or None without d; and the former
-        summed over channels [N, 1, H, W], or None where `per_pixel` is False.
+        du [N, O, H, W] in dy's dtype; and of dz, the gradient before the activation, in
+        `statistics_dtype`: its sum over pixels [N, O]; the gradient of d [N, O], None without d;
+        the sum over pixels of dz * noise [N, O], None without noise; and its sum over channels
+        [N, 1, H, W], None where `per_pixel` is False.
     """
     narrow, dtype = dy.dtype, statistics_dtype(dy.dtype)
     bound = None if clamp is None else rounded(clamp, narrow)
@@ -48,8 +49,9 @@ def epilogue_backward(
         dz = torch.where(y.abs() < bound, dz, 0.0)
     sums = dz.sum((2, 3))
     pixels = dz.sum(1, keepdim=True) if per_pixel else None
+    weighted = None if noise is None else (dz * noise).sum((2, 3))
     if d is None:
-        return dz.to(narrow), sums, None, pixels
+        return dz.to(narrow), sums, None, weighted, pixels
 
     # alpha cancels in dz * z on the negative side of lrelu: dy gain alpha * y / (gain alpha).
     product = dy * y
@@ -58,10 +60,9 @@ def epilogue_backward(
     dd = product.sum((2, 3))
     if bias is not None:
         dd = dd - sums * bias
-    if noise is not None:
-        across = (dz * noise).sum((2, 3))
-        dd = dd - (across if strength is None else across * strength)
-    return (dz * d[:, :, None, None]).to(narrow), sums, dd / d, pixels
+    if weighted is not None:
+        dd = dd - (weighted if strength is None else weighted * strength)
+    return (dz * d[:, :, None, None]).to(narrow), sums, dd / d, weighted, pixels
 
 
 def rounded(clamp: float, dtype: torch.dtype) -> float:

@@ -16,12 +16,24 @@ from torch import Tensor
 from ..autograd import differentiable_gradients
 from ..registry import register, select
 from ..upfirdn2d import upfirdn2d
-from . import backward, reference
+from . import backward, cpu_backward, reference
 from .triton_registration import register_triton
 
 register("modulated_conv2d", "eager", reference.modulated_conv2d)
 register("modulated_conv2d_epilogue_backward", "eager", backward.epilogue_backward)
 register("modulated_conv2d_styles_backward", "eager", backward.styles_backward)
+register(
+    "modulated_conv2d_epilogue_backward",
+    "cpu",
+    cpu_backward.epilogue_backward,
+    refuse=cpu_backward.refuse,
+)
+register(
+    "modulated_conv2d_styles_backward",
+    "cpu",
+    cpu_backward.styles_backward,
+    refuse=cpu_backward.refuse,
+)
 register_triton()
 
 # Leading inputs of the op that have gradients: x to bias.
@@ -72,9 +84,9 @@ def modulated_conv2d_backward_op(
     """Those gradients of (x, weight, styles, d, noise, strength, bias) that `needs` asks for."""
     need_x, need_weight, need_styles, _, need_noise, need_strength, need_bias = needs
     with torch.autocast(x.device.type, enabled=False):
-        epilogue = (dy, y, d, noise, strength, bias, act, gain, clamp, need_noise or need_strength)
+        epilogue = (dy, y, d, noise, strength, bias, act, gain, clamp, need_noise)
         run = select("modulated_conv2d_epilogue_backward", *epilogue)
-        du, sums, dd, pixels = run(*epilogue)
+        du, sums, dd, weighted, pixels = run(*epilogue)
         dx = dweight = dstyles = None
         if need_x or need_weight or need_styles:
             if up == 2:
@@ -83,14 +95,11 @@ def modulated_conv2d_backward_op(
             dx, dweight = _convolution_backward(du, x, weight, styles, up, mask)
         if dx is not None and styles is not None:
             dx, dstyles = select("modulated_conv2d_styles_backward", dx, x, styles)(dx, x, styles)
-    dnoise = dstrength = None
-    if pixels is not None:
-        assert noise is not None
-        if need_strength:
-            dstrength = (pixels * noise).sum()
-        if need_noise:
-            dnoise = pixels if strength is None else pixels * strength
-            dnoise = dnoise.sum_to_size(noise.shape).contiguous()
+    dnoise = None
+    if pixels is not None and noise is not None:
+        dnoise = pixels if strength is None else pixels * strength
+        dnoise = dnoise.sum_to_size(noise.shape).contiguous()
+    dstrength = weighted.sum() if need_strength and weighted is not None else None
     if dx is not None:
         dx = dx.contiguous(memory_format=torch.channels_last)
     if dweight is not None:

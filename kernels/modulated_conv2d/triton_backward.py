@@ -16,6 +16,7 @@ from .triton_epilogue import (
     INTERPRETED,
     LRELU_SLOPE,
     Epilogue,
+    launcher,
     noise_of_pixels,
     vector,
 )
@@ -26,13 +27,16 @@ BLOCK_C = 64
 @triton.jit
 def epilogue_backward_kernel(
     dy_ptr, y_ptr, d_ptr, noise_ptr, strength_ptr, bias_ptr, du_ptr,
-    sums_ptr, products_ptr, pixels_ptr,
+    sums_ptr, pixels_ptr,
     size, count, noise_stride, gain, clamp,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
     DEMODULATE: tl.constexpr, NOISE: tl.constexpr, STRENGTH: tl.constexpr, BIAS: tl.constexpr,
     ACT: tl.constexpr, CLAMP: tl.constexpr, PER_PIXEL: tl.constexpr,
 ):  # fmt: skip
-    """See `backward.epilogue_backward`; sums are [pixel blocks, N, C] and [blocks of C, N, H W]."""
+    """See `backward.epilogue_backward`.
+
+    sums are [3, pixel blocks, N, C] of dz, dz * u and dz * noise; pixels [blocks of C, N, H W].
+    """
     n = tl.program_id(2)
     pixels = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -56,18 +60,23 @@ def epilogue_backward_kernel(
         product = tl.where(within, product, 0.0)
 
     row = (tl.program_id(0).to(tl.int64) * tl.num_programs(2) + n) * count + channels
+    part = tl.num_programs(0).to(tl.int64) * tl.num_programs(2) * count
     tl.store(sums_ptr + row, tl.sum(dz, axis=0), mask=channel_mask)
+    noise = noise_of_pixels(
+        noise_ptr + n.to(tl.int64) * noise_stride, strength_ptr, pixels, pixel_mask, NOISE, False
+    )
+    if NOISE:
+        weighted = tl.sum(dz * noise[:, None], axis=0)
+        tl.store(sums_ptr + 2 * part + row, weighted, mask=channel_mask)
     if PER_PIXEL:
         column = (tl.program_id(1).to(tl.int64) * tl.num_programs(2) + n) * size + pixels
         tl.store(pixels_ptr + column, tl.sum(dz, axis=1), mask=pixel_mask)
     if DEMODULATE:
-        noise = noise_of_pixels(
-            noise_ptr + n.to(tl.int64) * noise_stride, strength_ptr, pixels, pixel_mask,
-            NOISE, STRENGTH,
-        )  # fmt: skip
+        if STRENGTH:
+            noise *= tl.load(strength_ptr).to(tl.float32)
         offset = vector(bias_ptr, channels, channel_mask, 1.0, BIAS, 0.0)
         product -= dz * (noise[:, None] + offset[None, :])
-        tl.store(products_ptr + row, tl.sum(product, axis=0), mask=channel_mask)
+        tl.store(sums_ptr + part + row, tl.sum(product, axis=0), mask=channel_mask)
         dz *= tl.load(d_ptr + n * count + channels, mask=channel_mask, other=0.0)[None, :]
     tl.store(du_ptr + base + offsets, dz.to(du_ptr.dtype.element_ty), mask=mask)
 
@@ -104,7 +113,7 @@ def epilogue_backward(
     gain: float,
     clamp: float | None,
     per_pixel: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Arguments and results as in `backward.epilogue_backward`."""
     dy = dy.contiguous(memory_format=torch.channels_last)
     y = y.contiguous(memory_format=torch.channels_last)
@@ -114,8 +123,7 @@ def epilogue_backward(
     size = height * width
     block = pixels_of_block(size)
     blocks, across = triton.cdiv(size, block), triton.cdiv(count, BLOCK_C)
-    sums = torch.empty((blocks, batch, count), dtype=dtype, device=device)
-    products = torch.empty_like(sums) if d is not None else None
+    parts = torch.empty((3, blocks, batch, count), dtype=dtype, device=device)
     columns = (across, batch, 1, height, width)
     pixels = torch.empty(columns, dtype=dtype, device=device) if per_pixel else None
     if y.numel():
@@ -126,14 +134,15 @@ def epilogue_backward(
             None if clamp is None else rounded(clamp, y.dtype),
         )  # fmt: skip
         flags = {name: value for name, value in end.flags().items() if name != "NEXT"}
-        epilogue_backward_kernel[(blocks, across, batch)](
+        launcher(epilogue_backward_kernel, blocks, across, batch)(
             dy, y, *end.tensors(dy)[:4], du,
-            sums, sums if products is None else products, sums if pixels is None else pixels,
+            parts, parts if pixels is None else pixels,
             size, count, *end.numbers(),
             BLOCK_P=block, BLOCK_C=BLOCK_C, PER_PIXEL=per_pixel, **flags, num_warps=4,
         )  # fmt: skip
-    dd = None if d is None or products is None else products.sum(0) / d
-    return du, sums.sum(0), dd, None if pixels is None else pixels.sum(0)
+    dd = None if d is None else parts[1].sum(0) / d
+    weighted = None if noise is None else parts[2].sum(0)
+    return du, parts[0].sum(0), dd, weighted, None if pixels is None else pixels.sum(0)
 
 
 def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,8 +157,8 @@ def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Ten
         (triton.cdiv(size, block), batch, count), dtype=styles.dtype, device=x.device
     )
     if x.numel():
-        grid = (triton.cdiv(size, block), triton.cdiv(count, BLOCK_C), batch)
-        styles_backward_kernel[grid](
+        blocks, across = triton.cdiv(size, block), triton.cdiv(count, BLOCK_C)
+        launcher(styles_backward_kernel, blocks, across, batch)(
             dxs, x, styles.contiguous(), dx, sums, size, count,
             BLOCK_P=block, BLOCK_C=BLOCK_C, num_warps=4,
         )  # fmt: skip

@@ -16,6 +16,7 @@ from .triton_epilogue import (
     Epilogue,
     activate,
     epilogue,
+    launcher,
     noise_of_pixels,
     vector,
 )
@@ -153,7 +154,7 @@ def conv_tile(rows: int, inputs: int, outputs: int, itemsize: int) -> ConvTile:
     if rows <= 256:
         return CONV_TILES[6] if outputs > 32 and inputs > 32 else CONV_TILES[7]
     if itemsize == 4:  # twice the shared memory an element
-        return CONV_TILES[5] if outputs > 32 else CONV_TILES[4]
+        return CONV_TILES[5]
     if outputs <= 32 or inputs <= 32:
         return CONV_TILES[4] if outputs <= 32 else CONV_TILES[3]
     if outputs <= 64:
@@ -217,7 +218,7 @@ def convolution(
         target = parts.permute(0, 1, 4, 2, 3)
     stride, gain, clamp = end.numbers()
     precision = "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
-    convolution_kernel[(across, blocks * splits, samples)](
+    launcher(convolution_kernel, across, blocks * splits, samples)(
         x, packed, x if styles is None else styles, *end.tensors(x), target,
         batch, height, width, inputs, outputs, stride, gain, clamp,
         K=round(taps**0.5), SPLITS=splits, FLAT=flat, EVEN=inputs % tile.depth == 0,

@@ -5,6 +5,7 @@ Everything is NHWC. The launchers are what other executors call; they check noth
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import triton
@@ -251,6 +252,11 @@ def fir_epilogue_kernel(
         sum2 = add0
 
 
+def launcher(kernel: Any, *grid: int) -> Any:
+    """The kernel over a grid, as a callable that type checkers leave alone."""
+    return kernel[grid]
+
+
 @dataclass(frozen=True)
 class Tile:
     """How much of an image one program computes, and with how many warps."""
@@ -317,8 +323,8 @@ def epilogue(
     tile = epilogue_tile(channels, image is not None)
     size = height * width
     stride, gain, clamp = end.numbers()
-    grid = (triton.cdiv(size, tile.pixels), triton.cdiv(channels, tile.channels), batch)
-    epilogue_kernel[grid](
+    blocks = (triton.cdiv(size, tile.pixels), triton.cdiv(channels, tile.channels))
+    launcher(epilogue_kernel, *blocks, batch)(
         u, *end.tensors(u), y,
         u if image is None else image.weight,
         u if image is None or image.bias is None else image.bias,
@@ -371,7 +377,7 @@ def fir_epilogue(
     tile = fir_tile(channels, width)
     stride, gain, clamp = end.numbers()
     across = triton.cdiv(width, tile.pixels) * triton.cdiv(channels, tile.channels)
-    fir_epilogue_kernel[(across, triton.cdiv(height, tile.rows), batch)](
+    launcher(fir_epilogue_kernel, across, triton.cdiv(height, tile.rows), batch)(
         u, taps, *end.tensors(u), y,
         height, width, channels, stride, gain, clamp,
         LEFT=padding[0], TOP=padding[1], SEPARABLE=taps.shape[0] == 2,
