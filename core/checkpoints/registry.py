@@ -9,8 +9,9 @@ from typing import Any, Literal, cast
 from torch import nn
 
 from ..errors import InputError
+from .published import FAMILIES, PublishedFamily
 
-Role = Literal["generator", "network"]
+Role = Literal["generator", "discriminator", "network"]
 
 # Counts and sizes a config may hold: the bounds keep a hostile file from asking for endless work.
 _LIMITS = {
@@ -21,9 +22,14 @@ _LIMITS = {
     "z_dim": 65536,
     "c_dim": 1_000_000,
     "w_dim": 65536,
+    "cmap_dim": 65536,
+    "mbstd_num_channels": 64,
 }
 _MAX_NUMBER = 2**24
 _MAX_TEXT = 64
+_NVIDIA = "weights published by NVIDIA are non-commercial; others are as their maker says"
+    "weights published by NVIDIA may be used non-commercially only; others as their maker says"
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Architecture:
 
     `role` names the descriptor's field that receives the module; `image_range` is the value range
     of its images, in and out, in channel order `channel_order` and layout [N, C, H, W].
+    `convention` says in one line how the module is called, and `licence` what is known of the
+    licence of the weights that are published for it (empty: nothing; a file may say more).
     """
 
     id: str
@@ -40,6 +48,13 @@ class Architecture:
     factory: Callable[..., nn.Module]
     image_range: tuple[float, float] = (-1.0, 1.0)
     channel_order: str = "RGB"
+    convention: str = ""
+    licence: str = ""
+
+    @property
+    def published(self) -> tuple[PublishedFamily, ...]:
+        """The published spellings that are recognised by their names and shapes."""
+        return tuple(family for family in FAMILIES if family.id == self.id)
 
     def __call__(self, config: Mapping[str, object]) -> nn.Module:
         """Build the module.
@@ -68,6 +83,12 @@ def _stylegan2_generator(**config: Any) -> nn.Module:
     return Generator(**config)
 
 
+def _stylegan2_discriminator(**config: Any) -> nn.Module:
+    from ..models.stylegan2 import Discriminator
+
+    return Discriminator(**config)
+
+
 def _restore_unet(**config: Any) -> nn.Module:
     from ..models.unet import RestorationUNet
 
@@ -82,12 +103,23 @@ ARCHITECTURES: dict[str, Architecture] = {
             role="generator",
             summary="StyleGAN2 generator: latents to images",
             factory=_stylegan2_generator,
+            convention="generator(z, c=None, truncation_psi=1.0, noise_mode='const') -> images",
+            licence=_NVIDIA,
+        ),
+        Architecture(
+            "stylegan2-discriminator",
+            role="discriminator",
+            summary="StyleGAN2 discriminator: images to logits",
+            factory=_stylegan2_discriminator,
+            convention="discriminator(img, c=None) -> logits [N, 1]",
+            licence=_NVIDIA,
         ),
         Architecture(
             "restore-unet",
             role="network",
             summary="restoration U-Net: damaged image to restored image",
             factory=_restore_unet,
+            convention="network(img) -> restored img",
         ),
     )
 }

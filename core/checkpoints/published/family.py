@@ -1,0 +1,101 @@
+"""What a family of published checkpoints must say about itself, and helpers to say it.
+
+A family works on names and shapes alone: no file name, no code and no number of the file decides
+what it is.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from torch import Tensor
+
+from ...errors import InputError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Values = Mapping[str, object]
+
+ATTRIBUTES = "attributes"
+"""Key of `init` under which a pickled network's own plain attributes lie, by their full name:
+{"synthesis.b4.conv1.conv_clamp": 256, ...}. Only StyleGAN pickles have them."""
+
+
+def same_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The translation of a family whose published names are our module's names."""
+    return dict(tensors)
+
+
+@dataclass(frozen=True)
+class PublishedFamily:
+    """One spelling of one architecture as it is published.
+
+    Attributes:
+        id: id of the architecture in the registry; several families (spellings) may share one.
+        detect: whether tensors of these names and shapes are such a network.
+        infer: the config that our module takes, from shapes, the published constructor's arguments
+            (`init`, None where the file has none) and what the user gave as KEY=VALUE; raises
+            InputError for what cannot be inferred (`not_inferable`) and for shapes that contradict
+            each other.
+        translate: tensors under our module's names, as views of or in place of the given ones.
+        given: the KEYs that `infer` reads from what the user gave.
+    """
+
+    id: str
+    detect: Callable[[Shapes], bool]
+    infer: Callable[[Shapes, Values | None, Values], dict[str, object]]
+    translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = same_tensors
+    given: tuple[str, ...] = ()
+
+
+def not_inferable(key: str) -> InputError:
+    """The refusal of a file that does not say `key`."""
+    return InputError(f"{key} cannot be inferred from the file; give it as {key}=VALUE")
+
+
+def argument(
+    key: str,
+    init: Values | None,
+    given: Values,
+    default: object,
+    *,
+    within: Iterable[str] = (),
+    attribute: str = "",
+) -> object:
+    """The value of a constructor argument that shapes do not show.
+
+    Looked for in what the user gave, in `init`, in the dictionaries of `init` named by `within`
+    ("synthesis_kwargs"), then among the pickled attributes under the full name `attribute`.
+    """
+    if key in given:
+        return given[key]
+    if init is not None:
+        places: list[object] = [init.get(name) for name in within]
+        for place in (*places, init):
+            if isinstance(place, Mapping) and key in place:
+                return cast("Mapping[str, object]", place)[key]
+        attributes = init.get(ATTRIBUTES)
+        if attribute and isinstance(attributes, Mapping) and attribute in attributes:
+            return cast("Mapping[str, object]", attributes)[attribute]
+    return default
+
+
+def shape_of(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
+    """The shape of a tensor that must be there, with `rank` dimensions.
+
+    Raises:
+        InputError: it is missing or has another rank.
+    """
+    shape = shapes.get(name)
+    if shape is None:
+        raise InputError(f"{name} is missing")
+    if len(shape) != rank:
+        raise InputError(f"{name} should have {rank} dimensions, got shape {list(shape)}")
+    return shape
+
+
+def count_layers(shapes: Shapes, pattern: str) -> int:
+    """How many of pattern.format(0), pattern.format(1), ... follow one another in `shapes`."""
+    count = 0
+    while pattern.format(count) in shapes:
+        count += 1
+    return count
