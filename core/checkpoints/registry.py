@@ -28,8 +28,6 @@ _LIMITS = {
 _MAX_NUMBER = 2**24
 _MAX_TEXT = 64
 _NVIDIA = "weights published by NVIDIA are non-commercial; others are as their maker says"
-    "weights published by NVIDIA may be used non-commercially only; others as their maker says"
-)
 
 
 @dataclass(frozen=True)
