@@ -16,7 +16,7 @@ from torch import Tensor
 from ..autograd import differentiable_gradients
 from ..registry import register, select
 from ..upfirdn2d import upfirdn2d
-from . import backward, cpu_backward, reference
+from . import backward, cpu_backend, cpu_backward, reference
 from .triton_registration import register_triton
 
 register("modulated_conv2d", "eager", reference.modulated_conv2d)
@@ -34,6 +34,7 @@ register(
     cpu_backward.styles_backward,
     refuse=cpu_backward.refuse,
 )
+register("modulated_conv2d", "cpu", cpu_backend.run, refuse=cpu_backend.refuse)
 register_triton()
 
 # Leading inputs of the op that have gradients: x to bias.

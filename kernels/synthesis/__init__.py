@@ -12,8 +12,9 @@ import torch
 
 from .. import build
 from ..registry import register, select
+from ..taps import separate
 from .cpu import CpuExecutor
-from .description import Affine, Block, ConvLayer, Executor, RGBLayer, Synthesis, separate
+from .description import Affine, Block, ConvLayer, Executor, RGBLayer, Synthesis
 from .eager import EagerExecutor
 
 __all__ = [

@@ -26,7 +26,8 @@ from ..modulated_conv2d.compiled import (
     to_rgb,
 )
 from ..modulated_conv2d.tuning import choose
-from .description import Affine, Block, ConvLayer, RGBLayer, Synthesis, Taps
+from ..taps import Taps
+from .description import Affine, Block, ConvLayer, RGBLayer, Synthesis
 from .upsample import upsample_add, upsample_image
 
 _SLOPE = 0.2

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import build
-from .description import Taps
+from ..taps import Taps
 
 
 def upsample_image(x: Tensor, taps: Taps) -> Tensor:

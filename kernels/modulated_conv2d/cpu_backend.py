@@ -1,0 +1,97 @@
+"""The modulated convolution as one compiled pass over float32 images on a CPU."""
+
+import torch
+from torch import Tensor
+
+from .. import build
+from ..taps import separate
+from . import compiled, tuning
+from .compiled import Form, Method
+
+# Slope below zero of the activations that the compiled epilogue has.
+_SLOPES = {"linear": 1.0, "lrelu": 0.2}
+_POINTWISE = Method(Form.POINTWISE, shared=False, tiles=64)
+
+
+def run(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor | None,
+    d: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    next_styles: Tensor | None,
+    f: Tensor | None,
+    up: int,
+    act: str,
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
+    """See `reference.modulated_conv2d`; the result is channels_last."""
+    count, _, height, width = x.shape
+    out, channels, size = weight.shape[:3]
+    x = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    method = _POINTWISE
+    if size == 3:
+        method = tuning.choose((channels, out), min(height, width), up)
+    y = torch.empty(count, height * up, width * up, out)
+    compiled.convolve(
+        x,
+        compiled.pack_weight(weight, method.form),
+        (channels, out),
+        method,
+        compiled.Workspace(),
+        styles=_contiguous(styles),
+        demodulation=_contiguous(d),
+        noise=_contiguous(noise),
+        strength=1.0 if strength is None else float(strength),
+        bias=_contiguous(bias),
+        alpha=_SLOPES[act],
+        gain=gain,
+        clamp=clamp,
+        next_styles=_contiguous(next_styles),
+        fir=None if f is None else separate(f),
+        y=y,
+    )
+    return y.permute(0, 3, 1, 2)
+
+
+def refuse(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor | None,
+    d: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    next_styles: Tensor | None,
+    f: Tensor | None,
+    up: int,
+    act: str,
+    gain: float,
+    clamp: float | None,
+) -> str | None:
+    """Why `run` cannot take these arguments, or None if it can."""
+    if x.device.type != "cpu":
+        return f"expected a CPU tensor, got {x.device.type}"
+    if x.dtype != torch.float32:
+        return f"expected float32, got {x.dtype}"
+    if act not in _SLOPES or gain <= 0:
+        return f"expected act of {', '.join(_SLOPES)} with gain above 0, got {act}, {gain:g}"
+    if weight.shape[2] not in (1, 3) or 0 in x.shape:
+        shapes = f"{tuple(weight.shape)} on {tuple(x.shape)}"
+        return f"expected a 1x1 or 3x3 weight and an image of some size, got {shapes}"
+    reason = build.unavailable("cpu")
+    if reason is not None:
+        return reason
+    if any(n != compiled.padded(n) for n in weight.shape[:2]):
+        length = compiled.padded(1)
+        return f"expected channels in multiples of {length}, got {tuple(weight.shape[:2])}"
+    if f is not None and separate(f) is None:
+        return f"expected a separable filter of 4 taps, got {tuple(f.shape)}"
+    return None
+
+
+def _contiguous(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.contiguous()
