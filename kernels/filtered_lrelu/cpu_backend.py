@@ -82,12 +82,18 @@ def refuse_derivative(direction: Tensor, x: Tensor, *rest: Any) -> str | None:
 
 def filtered_lrelu(x: Tensor, *rest: Any) -> Tensor:
     """See `reference.filtered_lrelu`."""
-    fu, fd, b, up, down, padding, gain, _, _, flip = rest
+    fu, fd, _, up, down, padding, *_ = rest
     y = result_like(x, fu, fd, up, down, padding)
+    filtered_lrelu_into(y, x, *rest)
+    return y
+
+
+def filtered_lrelu_into(y: Tensor, x: Tensor, *rest: Any) -> None:
+    """Write the result into y of its shape, float32 of any strides, such as a part of an image."""
+    fu, fd, b, up, down, padding, gain, _, _, flip = rest
     call = _Call(x, rest)
     call.set_main(x, b, fu, flip, up, _before(padding), up * up * gain)
     call.run(y, fd, flip, down, (0, 0), 1.0)
-    return y
 
 
 def filtered_lrelu_jvp(tangent: Tensor, x: Tensor, *rest: Any) -> Tensor:
