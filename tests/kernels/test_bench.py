@@ -68,7 +68,8 @@ def test_composed_ops_equal_the_references_with_all_gradients(op):
             near(y, reference)
         with use_backend("eager"):
             for y, reference in zip(case.columns[OURS](inputs), exact, strict=True):
-                near(y, reference)
+                # That the same thing is called; how near it comes is the matter of its own tests.
+                torch.testing.assert_close(y, reference, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("radial", [False, True])
