@@ -16,8 +16,10 @@ from .triton_epilogue import (
     INTERPRETED,
     LRELU_SLOPE,
     Epilogue,
+    ceil_div,
     launcher,
     noise_of_pixels,
+    power_of_2,
     vector,
 )
 
@@ -122,7 +124,7 @@ def epilogue_backward(
     du = torch.empty_like(dy)
     size = height * width
     block = pixels_of_block(size)
-    blocks, across = triton.cdiv(size, block), triton.cdiv(count, BLOCK_C)
+    blocks, across = ceil_div(size, block), ceil_div(count, BLOCK_C)
     parts = torch.empty((3, blocks, batch, count), dtype=dtype, device=device)
     columns = (across, batch, 1, height, width)
     pixels = torch.empty(columns, dtype=dtype, device=device) if per_pixel else None
@@ -153,11 +155,9 @@ def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Ten
     size = height * width
     block = pixels_of_block(size)
     dx = torch.empty_like(dxs)
-    sums = torch.empty(
-        (triton.cdiv(size, block), batch, count), dtype=styles.dtype, device=x.device
-    )
+    sums = torch.empty((ceil_div(size, block), batch, count), dtype=styles.dtype, device=x.device)
     if x.numel():
-        blocks, across = triton.cdiv(size, block), triton.cdiv(count, BLOCK_C)
+        blocks, across = ceil_div(size, block), ceil_div(count, BLOCK_C)
         launcher(styles_backward_kernel, blocks, across, batch)(
             dxs, x, styles.contiguous(), dx, sums, size, count,
             BLOCK_P=block, BLOCK_C=BLOCK_C, num_warps=4,
@@ -167,4 +167,4 @@ def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Ten
 
 def pixels_of_block(size: int) -> int:
     """Pixels that one program takes."""
-    return min(triton.next_power_of_2(size), 1024) if INTERPRETED else 64
+    return min(power_of_2(size), 1024) if INTERPRETED else 64

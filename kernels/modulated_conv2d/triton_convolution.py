@@ -15,6 +15,7 @@ from .triton_epilogue import (
     INTERPRETED,
     Epilogue,
     activate,
+    ceil_div,
     epilogue,
     launcher,
     noise_of_pixels,
@@ -166,7 +167,7 @@ def splits_of(programs: int, steps: int) -> int:
     """Parts that the sum is split into, so that few programs still fill a GPU."""
     if programs >= BUSY_PROGRAMS:
         return 1
-    wanted = min(triton.cdiv(BUSY_PROGRAMS, programs), max(1, steps // 4), 16)
+    wanted = min(ceil_div(BUSY_PROGRAMS, programs), max(1, steps // 4), 16)
     return max(1, wanted)
 
 
@@ -204,10 +205,10 @@ def convolution(
     flat = size < tile.rows
     if flat and styles is not None:  # a gather of styles in the kernel's loop would cost more
         x, styles = x * styles.to(x.dtype)[:, :, None, None], None
-    blocks = triton.cdiv(batch * size if flat else size, tile.rows)
+    blocks = ceil_div(batch * size if flat else size, tile.rows)
     samples = 1 if flat else batch
-    across = triton.cdiv(outputs, tile.columns)
-    steps = taps * triton.cdiv(inputs, tile.depth)
+    across = ceil_div(outputs, tile.columns)
+    steps = taps * ceil_div(inputs, tile.depth)
     if splits is None:
         splits = splits_of(blocks * samples * across, steps)
     target = y

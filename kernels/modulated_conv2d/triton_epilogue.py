@@ -252,6 +252,16 @@ def fir_epilogue_kernel(
         sum2 = add0
 
 
+def power_of_2(n: int) -> int:
+    """The smallest power of 2 from n on."""
+    return 1 << max(0, n - 1).bit_length()
+
+
+def ceil_div(n: int, by: int) -> int:
+    """n / by, rounded up; on the host."""
+    return -(-n // by)
+
+
 def launcher(kernel: Any, *grid: int) -> Any:
     """The kernel over a grid, as a callable that type checkers leave alone."""
     return kernel[grid]
@@ -269,7 +279,7 @@ class Tile:
 
 def epilogue_tile(channels: int, whole: bool) -> Tile:
     """Tile of `epilogue_kernel`; `whole` asks for all channels in one program, for toRGB."""
-    width = triton.next_power_of_2(channels)
+    width = power_of_2(channels)
     block = max(16, width if whole else min(width, 64))
     if INTERPRETED:
         return Tile(max(16, 8192 // block), block, 1, 4)
@@ -278,10 +288,10 @@ def epilogue_tile(channels: int, whole: bool) -> Tile:
 
 def fir_tile(channels: int, width: int) -> Tile:
     """Tile of `fir_epilogue_kernel`."""
-    block = max(16, min(triton.next_power_of_2(channels), 64))
+    block = max(16, min(power_of_2(channels), 64))
     if INTERPRETED:
-        return Tile(min(64, triton.next_power_of_2(width)), block, 16, 4)
-    return Tile(min(1024 // block, max(4, triton.next_power_of_2(width))), block, 8, 4)
+        return Tile(min(64, power_of_2(width)), block, 16, 4)
+    return Tile(min(1024 // block, max(4, power_of_2(width))), block, 8, 4)
 
 
 @dataclass(frozen=True)
@@ -323,7 +333,7 @@ def epilogue(
     tile = epilogue_tile(channels, image is not None)
     size = height * width
     stride, gain, clamp = end.numbers()
-    blocks = (triton.cdiv(size, tile.pixels), triton.cdiv(channels, tile.channels))
+    blocks = (ceil_div(size, tile.pixels), ceil_div(channels, tile.channels))
     launcher(epilogue_kernel, *blocks, batch)(
         u, *end.tensors(u), y,
         u if image is None else image.weight,
@@ -376,8 +386,8 @@ def fir_epilogue(
         return y
     tile = fir_tile(channels, width)
     stride, gain, clamp = end.numbers()
-    across = triton.cdiv(width, tile.pixels) * triton.cdiv(channels, tile.channels)
-    launcher(fir_epilogue_kernel, across, triton.cdiv(height, tile.rows), batch)(
+    across = ceil_div(width, tile.pixels) * ceil_div(channels, tile.channels)
+    launcher(fir_epilogue_kernel, across, ceil_div(height, tile.rows), batch)(
         u, taps, *end.tensors(u), y,
         height, width, channels, stride, gain, clamp,
         LEFT=padding[0], TOP=padding[1], SEPARABLE=taps.shape[0] == 2,

@@ -12,7 +12,8 @@ from ..registry import is_forced, register
 from .backward import INVERTIBLE
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-_MAX_TAPS = 4
+# Largest number of taps of an axis of a filter.
+MAX_TAPS = 4
 
 
 def register_triton() -> None:
@@ -45,8 +46,8 @@ def _refuse_forward(*arguments: Any) -> str | None:
     x, f, act, gain = arguments[0], arguments[8], arguments[10], arguments[11]
     if act not in INVERTIBLE or gain <= 0:
         return f"expected act of {INVERTIBLE} and gain above 0, got {act!r}, {gain}"
-    if f is not None and max(f.shape) > _MAX_TAPS:
-        return f"expected at most {_MAX_TAPS} taps, got {tuple(f.shape)}"
+    if f is not None and max(f.shape) > MAX_TAPS:
+        return f"expected at most {MAX_TAPS} taps, got {tuple(f.shape)}"
     return refuse_tensor("modulated_conv2d", x)
 
 
