@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 from .. import build
+from ..registry import is_forced
 from ..taps import separate
 from . import compiled, tuning
-from .compiled import Form, Method
+from .compiled import Form, Method, pad_channels, padded
 
 # Slope below zero of the activations that the compiled epilogue has.
-_SLOPES = {"linear": 1.0, "lrelu": 0.2}
+_SLOPES = {"linear": 1.0, "relu": 0.0, "lrelu": 0.2}
 _POINTWISE = Method(Form.POINTWISE, shared=False, tiles=64)
 
 
@@ -35,26 +36,26 @@ def run(
     method = _POINTWISE
     if size == 3:
         method = tuning.choose((channels, out), min(height, width), up)
-    y = torch.empty(count, height * up, width * up, out)
+    y = torch.empty(count, height * up, width * up, padded(out))
     compiled.convolve(
-        x,
+        _padded(x),
         compiled.pack_weight(weight, method.form),
         (channels, out),
         method,
         compiled.Workspace(),
-        styles=_contiguous(styles),
-        demodulation=_contiguous(d),
-        noise=_contiguous(noise),
+        styles=None if styles is None else _padded(styles),
+        demodulation=None if d is None else _padded(d),
+        noise=None if noise is None else noise.contiguous(),
         strength=1.0 if strength is None else float(strength),
-        bias=_contiguous(bias),
+        bias=None if bias is None else _padded(bias),
         alpha=_SLOPES[act],
         gain=gain,
         clamp=clamp,
-        next_styles=_contiguous(next_styles),
+        next_styles=None if next_styles is None else _padded(next_styles),
         fir=None if f is None else separate(f),
         y=y,
     )
-    return y.permute(0, 3, 1, 2)
+    return y[..., :out].permute(0, 3, 1, 2)
 
 
 def refuse(
@@ -85,13 +86,16 @@ def refuse(
     reason = build.unavailable("cpu")
     if reason is not None:
         return reason
-    if any(n != compiled.padded(n) for n in weight.shape[:2]):
-        length = compiled.padded(1)
-        return f"expected channels in multiples of {length}, got {tuple(weight.shape[:2])}"
+    if not is_forced("cpu", "modulated_conv2d"):
+        # Copies of padded images would cost more than the pass saves.
+        length = padded(1)
+        if any(n % length for n in weight.shape[:2]):
+            return f"expected channels in multiples of {length}, got {tuple(weight.shape[:2])}"
     if f is not None and separate(f) is None:
         return f"expected a separable filter of 4 taps, got {tuple(f.shape)}"
     return None
 
 
-def _contiguous(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.contiguous()
+def _padded(x: Tensor) -> Tensor:
+    """Contiguous x with its last axis, of channels, in whole vectors."""
+    return x.contiguous() if x.shape[-1] == padded(x.shape[-1]) else pad_channels(x)

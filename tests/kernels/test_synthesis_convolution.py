@@ -192,7 +192,7 @@ OP_SHAPES = [(3, 16, 32, 4, 4), (1, 32, 16, 9, 7), (2, 32, 32, 33, 16)]
 
 @pytest.mark.parametrize("shape", OP_SHAPES, ids=str)
 @pytest.mark.parametrize("up", [1, 2])
-@pytest.mark.parametrize("act", ["lrelu", "linear"])
+@pytest.mark.parametrize("act", ["lrelu", "linear", "relu"])
 def test_the_op_on_this_backend(shape, up, act):
     if any(n != compiled.padded(n) for n in shape[1:3]):
         pytest.skip("vectors of another length")
@@ -228,7 +228,7 @@ def test_the_op_on_this_backend(shape, up, act):
     "change,words",
     [
         ({"x": torch.zeros(1, 16, 4, 4, dtype=torch.float64)}, "float32"),
-        ({"act": "swish"}, "act of linear, lrelu"),
+        ({"act": "swish"}, "act of linear, relu, lrelu"),
         ({"gain": -1.0}, "gain above 0"),
         ({"weight": torch.zeros(16, 16, 5, 5)}, "1x1 or 3x3"),
         ({"x": torch.zeros(0, 16, 4, 4)}, "some size"),

@@ -12,6 +12,7 @@ struct Epilogue {
   vec scale, offset, next, alpha, limit;
   const float* noise;  // [height, width] or null
   float noise_gain;
+  bool flat;  // zero below zero, also for minus infinity
 
   Epilogue(const Convolution& c, int64_t n, int64_t channel)
       : scale(splat(c.gain)),
@@ -20,7 +21,8 @@ struct Epilogue {
         alpha(splat(c.alpha)),
         limit(splat(c.clamp)),
         noise(c.noise ? c.noise + n * c.noise_stride : nullptr),
-        noise_gain(c.strength * c.gain) {
+        noise_gain(c.strength * c.gain),
+        flat(c.alpha == 0) {
     // The gain goes first: a leaky ReLU is homogeneous.
     if (c.demodulation) scale *= load(c.demodulation + n * c.demodulation_stride + channel);
     if (c.bias) offset = load(c.bias + channel) * c.gain;
@@ -29,7 +31,7 @@ struct Epilogue {
 
   vec operator()(vec v, int64_t pixel) const {
     v = v * scale + (noise ? offset + noise[pixel] * noise_gain : offset);
-    v = v < 0.0f ? v * alpha : v;
+    v = v < 0.0f ? (flat ? vec{} : v * alpha) : v;
     v = v > limit ? limit : v;
     v = v < -limit ? -limit : v;
     return v * next;
