@@ -353,6 +353,9 @@ def bench(
     compile_: Annotated[
         bool, typer.Option("--compile", help="Also time torch.compile; takes minutes.")
     ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds after which no further row begins.")
+    ] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Write the result there.")] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Write a PNG there; needs ganvas[train].")
@@ -382,6 +385,7 @@ def bench(
             quick=quick,
             threads=threads,
             compile=compile_,
+            time_limit_s=time_limit,
             json_file=json_,
             plot_file=plot,
             progress=advance,

@@ -21,6 +21,7 @@ def benchmark(
     quick: bool = False,
     threads: int | None = None,
     compile: bool = False,
+    time_limit_s: float | None = None,
     json_file: Path | None = None,
     plot_file: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -34,6 +35,8 @@ def benchmark(
         quick: tiny sizes and few samples, to try the benchmark itself.
         threads: of PyTorch on a CPU; None leaves them.
         compile: time torch.compile too, on the networks that ask for it; takes minutes.
+        time_limit_s: no row begins later, the rest is listed as skipped. None is nine minutes on a
+            GPU, where a machine may be lent for ten, and no limit on a CPU.
         json_file: where the result goes, in the form that `kernels.bench.schema` describes.
         plot_file: where a PNG of the ratios goes.
         progress: called with the name of each row before it runs.
@@ -45,6 +48,10 @@ def benchmark(
     target = _device(device)
     if threads is not None and threads < 1:
         raise InputError(f"bench: expected threads >= 1, got {threads}")
+    if time_limit_s is not None and not time_limit_s > 0:
+        raise InputError(f"bench: expected a time limit above 0, got {time_limit_s}")
+    if time_limit_s is None and target.type == "cuda":
+        time_limit_s = bench.GPU_TIME_LIMIT_S
     for path in (json_file, plot_file):
         if path is not None:
             check_output_file(path)
@@ -72,7 +79,7 @@ def benchmark(
             target,
             quick=quick,
             compile=compile,
-            time_limit_s=bench.GPU_TIME_LIMIT_S if target.type == "cuda" else None,
+            time_limit_s=time_limit_s,
             arguments={
                 "device": target.type,
                 "ops": ",".join(chosen_ops),
