@@ -11,9 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ...kernels import bias_act, modulated_conv2d
+from ...kernels import modulated_conv2d
+from ...kernels.to_rgb import to_rgb
 from .blocks import BlockWiring, block_channels, block_resolutions, check_config
-from .layers import Conv2dLayer, FullyConnectedLayer, fir_filter, upsample
+from .layers import Conv2dLayer, FullyConnectedLayer, fir_filter
 from .mapping import MappingNetwork, mix_styles
 from .stylegan2_discriminator import Discriminator, DiscriminatorConfig
 
@@ -129,9 +130,10 @@ class SynthesisLayer(nn.Module):
 
 
 class ToRGBLayer(nn.Module):
-    """1x1 modulated convolution without demodulation: features to an image.
+    """1x1 modulated convolution without demodulation: features to an image or a part of it.
 
-    Shapes: x [N, C, H, W], w [N, w_dim] -> [N, img_channels, H, W] in at least float32.
+    Shapes: x [N, C, H, W], w [N, w_dim], img [N, img_channels, H/2, W/2] with the filter f that
+    up-samples it, or None -> [N, img_channels, H, W] in at least float32.
     """
 
     def __init__(
@@ -144,11 +146,11 @@ class ToRGBLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, w: Tensor, img: Tensor | None = None, f: Tensor | None = None
+    ) -> Tensor:
         styles = self.affine(w) * self.weight_gain
-        y = modulated_conv2d(x, self.weight, styles, demodulate=False)
-        y = y.to(torch.promote_types(y.dtype, torch.float32))
-        return bias_act(y, self.bias, clamp=self.conv_clamp)
+        return to_rgb(x, self.weight, styles, bias=self.bias, clamp=self.conv_clamp, image=img, f=f)
 
 
 class SynthesisBlock(nn.Module):
@@ -211,11 +213,8 @@ class SynthesisBlock(nn.Module):
         else:
             y = self.conv0(x, layer[0], noise_mode, generator)
             y = self.conv1(y, layer[1], noise_mode, generator)
-        if img is not None:
-            img = upsample(img, self.resample_filter)
         if self.has_torgb:
-            rgb = self.torgb(y, layer[self.num_conv])
-            img = rgb if img is None else img + rgb
+            img = self.torgb(y, layer[self.num_conv], img, self.resample_filter)
         return y, img
 
 

@@ -5,6 +5,7 @@ Checks of single ops miss what only shows where they meet: demodulation factors 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -44,14 +45,22 @@ def plain_bias_act(x, b=None, *, dim=1, act="linear", alpha=None, gain=None, cla
     )
 
 
-def plain_upfirdn2d(x, f, *, up=1, down=1, padding=0, flip_filter=False, gain=1.0):
+def plain_upfirdn2d(x, f, *, up=1, down=1, padding: Any = 0, flip_filter=False, gain=1.0):
     left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
     pads = (left, right, top, bottom)
     return upfirdn2d_reference.upfirdn2d(x, f, (up, up), (down, down), pads, flip_filter, gain)
 
 
+def plain_to_rgb(x, weight, styles, *, bias=None, clamp=None, image=None, f=None):
+    y = plain_modulated_conv2d(x, weight, styles, demodulate=False, bias=bias, clamp=clamp)
+    if image is None:
+        return y
+    return y + plain_upfirdn2d(image, f, up=2, padding=(2, 1, 2, 1), gain=4.0)
+
+
 PLAIN = {
     "modulated_conv2d": plain_modulated_conv2d,
+    "to_rgb": plain_to_rgb,
     "bias_act": plain_bias_act,
     "upfirdn2d": plain_upfirdn2d,
 }
