@@ -6,20 +6,16 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..registry import register
-from . import cpu_backend, op, reference
+from . import cpu_backend, cuda_backend, op, reference
 
 __all__ = ["filtered_lrelu"]
 
+for _backend, _module in (("cuda", cuda_backend), ("cpu", cpu_backend)):
+    register("filtered_lrelu", _backend, _module.filtered_lrelu, refuse=_module.refuse)
+    for _name in ("filtered_lrelu_vjp", "filtered_lrelu_jvp"):
+        register(_name, _backend, getattr(_module, _name), refuse=_module.refuse_derivative)
 for _name in ("filtered_lrelu", "filtered_lrelu_vjp", "filtered_lrelu_jvp"):
     register(_name, "eager", getattr(reference, _name))
-    register(
-        _name,
-        "cpu",
-        getattr(cpu_backend, _name),
-        refuse=cpu_backend.refuse_derivative
-        if _name[-3:] in ("vjp", "jvp")
-        else cpu_backend.refuse,
-    )
 
 
 def filtered_lrelu(

@@ -115,13 +115,13 @@ class Upsampler {
     }
 
     void start(int64_t sample, int64_t channel, int lanes, int first_column, int columns) {
-        image_ = from_.image + sample * from_.strides[0] + channel * from_.strides[1];
+        image_ = static_cast<const float*>(from_.image) + sample * from_.strides[0] + channel * from_.strides[1];
         lanes_ = lanes;
         bias_ = Vec{};
         if (from_.bias != nullptr)
             for (int i = 0; i < lanes; ++i) bias_[i] = from_.bias[channel + i];
-        first_group_ = group(first_column, from_.pad_x);
-        groups_ = group(first_column + columns - 1, from_.pad_x) - first_group_ + 1;
+        first_group_ = first_sample(first_column, from_.pad_x, from_.up);
+        groups_ = first_sample(first_column + columns - 1, from_.pad_x, from_.up) - first_group_ + 1;
         skip_ = first_column - (from_.pad_x + (first_group_ - 1) * from_.up + 1);
         std::fill(tags_.begin(), tags_.end(), NONE);
         group_row_ = NONE;
@@ -144,13 +144,9 @@ class Upsampler {
   private:
     static constexpr int NONE = INT32_MIN;
 
-    int group(int position, int pad) const {
-        return floor_div(position - pad + from_.up - 1, from_.up);
-    }
-
     template <int P, int S, class Act>
     void filter(Vec* out, int Y, Act act) {
-        const int up = from_.up, g = group(Y, from_.pad_y);
+        const int up = from_.up, g = first_sample(Y, from_.pad_y, from_.up);
         const int phase = g * up + from_.pad_y - Y;  // first tap that meets a sample
         const int groups = round_up(groups_, BLOCK);
         if (taps_.square) {
@@ -258,7 +254,7 @@ class Worker {
         main_.start(sample, channel, lanes_, first_wide_, wide);
         if (call_.guide.image != nullptr)
             guide_.start(sample, channel, lanes_, first_wide_, wide);
-        result_ = call_.result + sample * call_.strides[0] + channel * call_.strides[1];
+        result_ = static_cast<float*>(call_.result) + sample * call_.strides[0] + channel * call_.strides[1];
         if (taps_.fast && call_.down == 2)
             walk<PHASE_TAPS, 2>(y0, end);
         else if (taps_.fast && call_.down == 4)
@@ -374,7 +370,7 @@ void prefer_large_pages(const GanvasFilteredLrelu& call) {
     constexpr uintptr_t PAGE = uintptr_t(2) << 20;
     const int64_t pixels = call.batch * call.channels * call.height * call.width;
     const uintptr_t begin = (reinterpret_cast<uintptr_t>(call.result) + PAGE - 1) / PAGE * PAGE;
-    const uintptr_t end = reinterpret_cast<uintptr_t>(call.result + pixels) / PAGE * PAGE;
+    const uintptr_t end = reinterpret_cast<uintptr_t>(static_cast<float*>(call.result) + pixels) / PAGE * PAGE;
     // A refusal costs speed alone.
     if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #else

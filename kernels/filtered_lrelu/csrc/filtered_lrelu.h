@@ -1,4 +1,4 @@
-// Contract of the compiled CPU pass, filled in by cpu_backend.py field by field.
+// Contract of the compiled passes for CPUs and GPUs, filled in by packing.py field by field.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@ extern "C" {
 // An image and the filter that follows its up-sampling, as a correlation:
 // mid[Y] = sum_i image[i] taps[i up + pad - Y] along either axis.
 struct GanvasUpsampled {
-    const float* image;   // null: there is none
+    const void* image;    // null: there is none
     const float* bias;    // [C] or null, added to the image
     const float* taps;    // [taps_x] for both axes, or [taps_y, taps_x] if square
-    int64_t strides[4];   // of the image, in floats: N, C, H, W
+    int64_t strides[4];   // of the image, in elements: N, C, H, W
     int32_t height, width;
     int32_t up;
     int32_t pad_y, pad_x;
@@ -25,7 +25,7 @@ struct GanvasUpsampled {
 struct GanvasFilteredLrelu {
     GanvasUpsampled main, guide;
     const float* taps;
-    float* result;
+    void* result;
     int64_t strides[4];
     int64_t batch, channels;
     int32_t height, width;
@@ -37,9 +37,9 @@ struct GanvasFilteredLrelu {
     float scale;
     float slope;
     float clamp;  // infinity: none
-    int32_t threads;
+    int32_t threads;  // of the CPU
 };
 
-// 0, or 1 if memory for the threads' tiles could not be had.
+// Of float32 images. 0, or 1 if memory for the threads' tiles could not be had.
 int ganvas_filtered_lrelu_cpu(const GanvasFilteredLrelu* call);
 }

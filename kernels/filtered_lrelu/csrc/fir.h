@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "filtered_lrelu_math.h"
 #include "vec.h"
 
 namespace ganvas {
@@ -18,13 +19,6 @@ constexpr int STRIP = 4;  // rows of results summed together
 constexpr int WIDE = 4;   // columns of these
 
 inline int round_up(int n, int block) { return (n + block - 1) / block * block; }
-
-inline int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
-
-// Taps of `total` that meet residue `first` of `step`.
-inline int phase_count(int total, int first, int step) {
-    return first < total ? (total - first + step - 1) / step : 0;
-}
 
 // Rows of a group between two input rows: out[j][x] = sum_m taps[u-1-j + u m] rows[m][x].
 template <int P, int S>
