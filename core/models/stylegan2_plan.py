@@ -36,7 +36,7 @@ class SynthesisPlan:
 
     Args:
         synthesis: the network; it is never changed.
-        dtype: of the convolutions' arithmetic. The image is summed in at least float32.
+        dtype: of the convolutions' arithmetic, at the least; the image is float32 or wider.
     """
 
     def __init__(self, synthesis: SynthesisNetwork, *, dtype: torch.dtype = torch.float32) -> None:

@@ -34,7 +34,9 @@ def prepare(synthesis: Synthesis, dtype: torch.dtype = torch.float32) -> Executo
 
     Args:
         synthesis: what to draw with; its tensors are read now, and not again.
-        dtype: of the convolutions' arithmetic.
+        dtype: of the convolutions' arithmetic, at the least: on a CPU, the compiled executor
+            computes in float32 for bfloat16 too, since no plain bfloat16 convolution there has as
+            few operations as minimal filtering, which bfloat16 is too coarse for.
 
     Raises:
         BackendError: no backend takes it, or the forced one does not.
@@ -46,8 +48,9 @@ def _refuse_cpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
     if synthesis.const.device.type != "cpu":
         return f"expected CPU tensors, got {synthesis.const.device.type}"
     weights = {layer.weight.dtype for layer in synthesis.layers}
-    if weights != {torch.float32} or dtype != torch.float32:
-        return f"expected float32, got {dtype} for weights in {', '.join(map(str, weights))}"
+    if weights != {torch.float32} or dtype not in (torch.float32, torch.bfloat16):
+        names = ", ".join(map(str, weights))
+        return f"expected float32 weights and float32 or bfloat16, got {names} and {dtype}"
     if any(layer.taps is None for layer in synthesis.layers if layer.up == 2):
         return "expected a separable 4x4 filter, got another"
     if synthesis.taps is None:

@@ -79,10 +79,13 @@ class _Block:
 
 
 class CpuExecutor:
-    """An `Executor` in float32; it keeps its workspace, so that calls wait for one another."""
+    """An `Executor` that computes in float32, whatever is asked for.
+
+    It keeps its workspace between calls, which therefore wait for one another.
+    """
 
     def __init__(self, synthesis: Synthesis, dtype: torch.dtype) -> None:
-        assert dtype == torch.float32 and synthesis.taps is not None
+        assert dtype != torch.float64 and synthesis.taps is not None
         self._styles_width = self._factors_width = 0
         # [1, 4, 4, C], shared by all samples.
         self._const = pad_channels(synthesis.const.detach().permute(1, 2, 0))[None]

@@ -155,6 +155,18 @@ def test_weights_in_float64_are_drawn_in_float64():
         torch.testing.assert_close(image, network.synthesis(ws))
 
 
+@pytest.mark.parametrize("backend", ["eager", pytest.param("cpu", marks=needs_compiler)])
+def test_bfloat16_is_near_and_the_image_float32(backend):
+    network = generator()
+    ws = latents(network)
+    with use_backend(backend, ops=["synthesis"]):
+        image = SynthesisPlan(network.synthesis, dtype=torch.bfloat16)(ws)
+    with torch.no_grad():
+        want = network.synthesis(ws)
+    assert image.dtype == torch.float32
+    assert float((image - want).square().mean().sqrt()) < 1e-2 * float(want.square().mean().sqrt())
+
+
 @pytest.mark.parametrize(
     "arguments,words",
     [
