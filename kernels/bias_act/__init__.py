@@ -2,13 +2,22 @@
 
 from torch import Tensor
 
-from ..registry import register, select
-from . import reference
+from ..registry import register
+from . import cpu_backend, reference
+from .op import bias_act_op
 from .reference import ACTIVATIONS
 
 __all__ = ["ACTIVATIONS", "bias_act"]
 
 register("bias_act", "eager", reference.bias_act)
+register("bias_act_backward", "eager", reference.bias_act_backward)
+register("bias_act", "cpu", cpu_backend.bias_act, refuse=cpu_backend.refuse)
+register(
+    "bias_act_backward",
+    "cpu",
+    cpu_backend.bias_act_backward,
+    refuse=cpu_backend.refuse_backward,
+)
 
 
 def bias_act(
@@ -53,12 +62,8 @@ def bias_act(
     if clamp is not None and not clamp >= 0:
         raise ValueError(f"bias_act: expected clamp >= 0 or None, got {clamp}")
     activation = ACTIVATIONS[act]
-    return select("bias_act")(
-        x,
-        b,
-        dim,
-        act,
-        activation.alpha if alpha is None else float(alpha),
-        activation.gain if gain is None else float(gain),
-        clamp,
-    )
+    alpha = activation.alpha if alpha is None else float(alpha)
+    gain = activation.gain if gain is None else float(gain)
+    if act == "linear" and b is None and gain == 1.0 and clamp is None:
+        return x
+    return bias_act_op(x, b, dim, act, alpha, gain, None if clamp is None else float(clamp))
