@@ -19,6 +19,8 @@ from ..filtered_lrelu.reference import filtered_lrelu as filtered_lrelu_referenc
 from ..minibatch_stddev import minibatch_stddev
 from ..minibatch_stddev.reference import minibatch_stddev as minibatch_stddev_reference
 from ..modulated_conv2d import modulated_conv2d
+from ..to_rgb import to_rgb
+from ..to_rgb.reference import to_rgb as to_rgb_reference
 from ..upfirdn2d import setup_filter, upfirdn2d
 from ..upfirdn2d.reference import upfirdn2d as upfirdn2d_reference
 from . import composed, layers, networks
@@ -48,6 +50,7 @@ class _Op:
         forward: least work of a forward pass.
         backward: of forward and backward together.
         sizes: for the reader.
+        wide: the result, and so "dy", is in at least float32.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -60,6 +63,7 @@ class _Op:
     forward: Work
     backward: Work
     sizes: dict[str, int]
+    wide: bool = False
 
     def case(self, phase: str, dtype: torch.dtype, device: torch.device) -> Case:
         """Inputs and columns of one phase."""
@@ -72,7 +76,8 @@ class _Op:
             elif name in ("bias", "strength"):
                 x = 0.3 * x
             # Parameters and styles stay in float32, as in a network that computes in 16 bits.
-            return x.to(dtype) if name in ("x", GRADIENT) or dtype.itemsize > 4 else x
+            narrow = name == "x" or (name == GRADIENT and not self.wide)
+            return x.to(dtype) if narrow or dtype.itemsize > 4 else x
 
         inputs = {name: draw(name, shape) for name, shape in self.shapes.items()}
         inputs |= {name: tensor.to(device) for name, tensor in self.fixed.items()}
@@ -253,6 +258,7 @@ def _small_ops(
         ("upfirdn2d", "up image"): _upfirdn2d(
             (batch, 3, size // 2, size // 2), 2, 1, (2, 1, 2, 1), 4.0, dtype
         ),
+        ("to_rgb", "with image"): _to_rgb(batch, channels, size, dtype),
     }
     if batch > 1:
         ops["minibatch_stddev", "layer"] = _minibatch_stddev(batch, 512 if size > 16 else 8, dtype)
@@ -312,6 +318,47 @@ def _upfirdn2d(
         forward=Work(moved, flop),
         backward=Work(2 * moved, 2 * flop),
         sizes={"N": N, "C": C, "H": H, "W": W, "up": up, "down": down},
+    )
+
+
+def _to_rgb(batch: int, channels: int, size: int, dtype: torch.dtype) -> _Op:
+    shape = (batch, channels, size, size)
+    half = (batch, 3, size // 2, size // 2)
+    pixels = batch * size**2
+    features = dtype.itemsize * channels * pixels
+    image = 4 * 3 * pixels
+    flop = 2 * 3 * channels * pixels + layers.fir_flop(3 * pixels, layers.FIR // 2)
+    f = setup_filter(FIR_TAPS)
+
+    def ours(i: Inputs) -> Tensor:
+        return to_rgb(i["x"], i["weight"], i["styles"], bias=i["bias"], image=i["image"], f=i["f"])
+
+    def eager(i: Inputs) -> Tensor:
+        weight = i["weight"][:, :, 0, 0]
+        return to_rgb_reference(i["x"], weight, i["styles"], i["bias"], i["image"], i["f"], None)
+
+    def published(i: Inputs) -> Tensor:
+        y = composed.to_rgb(i["x"], i["weight"], i["styles"], i["bias"])
+        return composed.up_image(i["image"], i["f"]) + y
+
+    return _Op(
+        shapes={
+            "x": shape,
+            "weight": (3, channels, 1, 1),
+            "styles": (batch, channels),
+            "bias": (3,),
+            "image": half,
+        },
+        result=(batch, 3, size, size),
+        fixed={"f": torch.outer(f, f)},
+        wanted=("x", "weight", "styles", "bias", "image"),
+        ours=ours,
+        eager=eager,
+        composed=published,
+        forward=Work(features + 1.25 * image, flop),
+        backward=Work(3 * features + 2.5 * image, 3 * flop),
+        sizes={"N": batch, "C": channels, "H": size, "W": size},
+        wide=True,
     )
 
 
