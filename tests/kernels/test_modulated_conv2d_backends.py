@@ -170,9 +170,17 @@ def test_any_call_matches_float64(backend, examples):
         values = cast(values, torch.float32)
         for index in absent:
             values[index] = None
-        assert_near(run(backend, "modulated_conv2d", *values), exact(values), scale=2)
+        with use_backend(backend, ops=["modulated_conv2d"]):
+            if explain("modulated_conv2d", *values)[backend] is not None:
+                return
+            y = select("modulated_conv2d", *values)(*values)
+        assert_near(y, exact(values), scale=2)
+        ran.append(case)
 
+    ran: list[Any] = []
     check()
+    if not ran:
+        pytest.skip(f"{backend} is not available here")
 
 
 @pytest.mark.usefixtures("poisoned_empty")
