@@ -139,7 +139,7 @@ def aot_cases() -> Iterator[AotCase]:
             yield epilogue_kernel, signature, chosen, 4, 1, label
         chosen = {"BLOCK_P": 64, "BLOCK_C": BLOCK_C, **_FLAGS, "PER_PIXEL": True}
         signature = _signature(epilogue_backward_kernel, chosen, pointer)
-        yield epilogue_backward_kernel, signature, chosen, 4, 1, f"epilogue_backward {name}"
+        yield epilogue_backward_kernel, signature, chosen, 8, 1, f"epilogue_backward {name}"
         chosen = {"BLOCK_P": 64, "BLOCK_C": BLOCK_C}
         signature = _signature(styles_backward_kernel, chosen, pointer)
         yield styles_backward_kernel, signature, chosen, 4, 1, f"styles_backward {name}"

@@ -140,7 +140,7 @@ def epilogue_backward(
             dy, y, *end.tensors(dy)[:4], du,
             parts, parts if pixels is None else pixels,
             size, count, *end.numbers(),
-            BLOCK_P=block, BLOCK_C=BLOCK_C, PER_PIXEL=per_pixel, **flags, num_warps=4,
+            BLOCK_P=block, BLOCK_C=BLOCK_C, PER_PIXEL=per_pixel, **flags, num_warps=8,
         )  # fmt: skip
     dd = None if d is None else parts[1].sum(0) / d
     weighted = None if noise is None else parts[2].sum(0)

@@ -116,7 +116,7 @@ def image_row(
     The weights [N, IMAGE, C] hold the styles already. With IMAGE_ADD the result is added to what
     is there, the up-sampled image of the coarser block.
     """
-    for c in tl.static_range(IMAGE):
+    for c in range(IMAGE):
         row = (n * IMAGE + c).to(tl.int64)
         weight = tl.load(rgb_weight_ptr + row * count + channels, mask=channel_mask, other=0.0)
         value = tl.sum(v * weight[None, :].to(tl.float32), axis=1)  # [BLOCK_P]
@@ -153,7 +153,7 @@ def epilogue_kernel(
     offsets = pixels[:, None] * count + channels[None, :]  # [BLOCK_P, BLOCK_C]
 
     u = tl.load(u_ptr + base + offsets, mask=mask, other=0.0).to(tl.float32)
-    for split in tl.static_range(1, SPLITS):
+    for split in range(1, SPLITS):
         part = u_ptr + base + split * split_stride + offsets
         u += tl.load(part, mask=mask, other=0.0).to(tl.float32)
 
