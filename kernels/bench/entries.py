@@ -24,7 +24,7 @@ from ..to_rgb.reference import to_rgb as to_rgb_reference
 from ..upfirdn2d import setup_filter, upfirdn2d
 from ..upfirdn2d.reference import upfirdn2d as upfirdn2d_reference
 from . import composed, layers, networks
-from .phases import BACKWARD, FORWARD, GRADIENT, PHASES, R1, Inputs, op_phase
+from .phases import BACKWARD, FORWARD, GRADIENT, PHASES, R1, Column, Inputs, op_phase
 from .protocol import COMPOSED, EAGER, OURS, Case, Entry
 from .schema import Cache
 from .work import Work
@@ -32,6 +32,7 @@ from .work import Work
 ROOT = 2**0.5
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 _SEED = 0
+_COMPARED = 8  # channels
 _CLAMP = 256.0  # StyleGAN3 clamps every activation
 
 Function = Callable[[Inputs], Tensor]
@@ -51,6 +52,7 @@ class _Op:
         backward: of forward and backward together.
         sizes: for the reader.
         wide: the result, and so "dy", is in at least float32.
+        separate: channels do not depend on one another, so that a few of them tell the accuracy.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -64,6 +66,7 @@ class _Op:
     backward: Work
     sizes: dict[str, int]
     wide: bool = False
+    separate: bool = False
 
     def case(self, phase: str, dtype: torch.dtype, device: torch.device) -> Case:
         """Inputs and columns of one phase."""
@@ -84,15 +87,36 @@ class _Op:
         if phase != FORWARD:
             inputs[GRADIENT] = draw(GRADIENT, self.result)
         functions = {COMPOSED: self.composed, EAGER: self.eager, OURS: self.ours}
+        exact = op_phase(phase, self.eager, self.wanted)
+        part = None
+        if self.separate and phase == FORWARD:
+            last = self.result[1] - 1
+            part = tuple(sorted({round(last * i / (_COMPARED - 1)) for i in range(_COMPARED)}))
+            exact = _of_channels(exact, part)
         return Case(
             inputs=inputs,
             columns={
                 name: op_phase(phase, function, self.wanted) for name, function in functions.items()
             },
-            exact=op_phase(phase, self.eager, self.wanted),
+            exact=exact,
             work={FORWARD: [self.forward], BACKWARD: [self.backward], R1: []}[phase],
             shape=self.sizes,
+            part=part,
+            axis=1,
         )
+
+
+def _of_channels(function: Column, part: Sequence[int]) -> Column:
+    """The function on some channels of x and bias alone."""
+
+    def run(inputs: Inputs) -> tuple[Tensor, ...]:
+        index = torch.tensor(part, device=inputs["x"].device)
+        narrow = {"x": inputs["x"].index_select(1, index)}
+        if "bias" in inputs:
+            narrow["bias"] = inputs["bias"].index_select(0, index)
+        return function({**inputs, **narrow})
+
+    return run
 
 
 def op_entries(device: torch.device, *, quick: bool = False) -> list[Entry]:
@@ -285,6 +309,7 @@ def _bias_act(batch: int, channels: int, size: int, dtype: torch.dtype) -> _Op:
         forward=Work(2 * moved, 0),
         backward=Work(5 * moved, 0),  # x, y | dy, y, dx
         sizes={"N": batch, "C": channels, "H": size, "W": size},
+        separate=True,
     )
 
 
@@ -318,6 +343,7 @@ def _upfirdn2d(
         forward=Work(moved, flop),
         backward=Work(2 * moved, 2 * flop),
         sizes={"N": N, "C": C, "H": H, "W": W, "up": up, "down": down},
+        separate=True,
     )
 
 
@@ -457,4 +483,5 @@ def _filtered_lrelu(geometry: LayerGeometry, batch: int, dtype: torch.dtype) -> 
         forward=work,
         backward=Work(2.5 * work.bytes, 3 * work.flop),
         sizes={"N": batch, "C": channels, "H": size, "W": size, "up": up, "down": down},
+        separate=True,
     )

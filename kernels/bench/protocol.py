@@ -46,7 +46,8 @@ class Case:
     exact: Function
     work: list[Work]
     shape: dict[str, int]
-    part: tuple[int, ...] | None = None  # of the first axis, where exact gives no more
+    part: tuple[int, ...] | None = None  # of the axis below, where exact gives no more
+    axis: int = 0
     contiguous: tuple[str, ...] = (COMPOSED,)  # the other columns' images are channels_last
     missing: dict[str, str] = field(default_factory=dict)  # columns that cannot be had, and why
 
@@ -146,9 +147,7 @@ class Protocol:
         for name, function in functions.items():
             try:
                 outputs = function(laid_out(case, name))
-                if case.part is not None:
-                    outputs = tuple(y[list(case.part)] for y in outputs)
-                accuracies[name] = accuracy(outputs, exact)
+                accuracies[name] = accuracy(select_part(outputs, case), exact)
             except Exception as error:  # whatever it is, a broken column is a result too
                 reasons[name] = _first_line(error)
         return accuracies, reasons
@@ -185,6 +184,15 @@ def laid_out(case: Case, column: str) -> dict[str, Tensor]:
         name: tensor.contiguous(memory_format=layout) if tensor.ndim == 4 else tensor
         for name, tensor in case.inputs.items()
     }
+
+
+def select_part(outputs: Outputs, case: Case) -> Outputs:
+    """What of the outputs `exact` gives: all, or a part where float64 would take too long."""
+    if case.part is None:
+        return outputs
+    return tuple(
+        y.index_select(case.axis, torch.tensor(case.part, device=y.device)) for y in outputs
+    )
 
 
 def accuracy(outputs: Outputs, exact: Outputs) -> Accuracy:

@@ -23,6 +23,7 @@ from ganvas.kernels.bench.protocol import (
     Protocol,
     accuracy,
     judge,
+    select_part,
 )
 from ganvas.kernels.bench.run import choose, run
 from ganvas.kernels.bench.timers import (
@@ -50,6 +51,10 @@ def draw(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64)
 
 
+def whole(case: Case, name: str, inputs: dict) -> tuple[torch.Tensor, ...]:
+    return select_part(case.columns[name](inputs), case)
+
+
 # Composed ops are the references, of the same arguments.
 
 
@@ -64,10 +69,10 @@ def test_composed_ops_equal_the_references_with_all_gradients(op):
             for name, tensor in case.inputs.items()
         }
         exact = case.exact(inputs)
-        for y, reference in zip(case.columns[COMPOSED](inputs), exact, strict=True):
+        for y, reference in zip(whole(case, COMPOSED, inputs), exact, strict=True):
             near(y, reference)
         with use_backend("eager"):
-            for y, reference in zip(case.columns[OURS](inputs), exact, strict=True):
+            for y, reference in zip(whole(case, OURS, inputs), exact, strict=True):
                 # That the same thing is called; how near it comes is the matter of its own tests.
                 torch.testing.assert_close(y, reference, rtol=1e-5, atol=1e-5)
 
@@ -105,6 +110,16 @@ def test_layer_list_is_that_of_the_1024_network():
     assert flop == pytest.approx(90e9, rel=0.02)
     moved = sum(part.bytes for part in layers.synthesis_work(1024, 1, torch.bfloat16))
     assert moved == pytest.approx(0.47e9, rel=0.05)
+
+
+def test_few_of_many_separate_channels_are_compared_with_float64():
+    op = entries._bias_act(1, 20, 3, torch.float32)
+    case = op.case(phases.FORWARD, torch.float32, CPU)
+    assert case.part is not None and case.part[0] == 0 and case.part[-1] == 19
+    assert len(case.part) == 8
+    (exact,) = case.exact({name: tensor.double() for name, tensor in case.inputs.items()})
+    (y,) = whole(case, COMPOSED, case.inputs)
+    torch.testing.assert_close(y.double(), exact, rtol=1e-5, atol=1e-5)
 
 
 # Timers.
