@@ -17,7 +17,7 @@ from .compiled import Form, Method
 
 # A larger weight is read from memory once for all threads; intermediates then leave the cache.
 _LARGE_WEIGHT = 512 * 256
-_SHARED_TILES, _TILES = 512, 32
+_SHARED_TILES, _TILES = 512, 24
 
 
 def choose(channels: tuple[int, int], size: int, up: int) -> Method:

@@ -8,9 +8,10 @@
 
 namespace ganvas {
 
-// c[r][0..PANEL) = sum over k of a[r][k] * b[k][0..PANEL) for `Rows` rows.
+// c[r][0..PANEL) = sum over k of a[r][k] * b[k][0..PANEL) for `Rows` rows. Inlined into a larger
+// function, its addresses would not stay in registers.
 template <int Rows>
-inline void multiply_block(int64_t depth, const float* a, int64_t lda, const float* b, float* c,
+__attribute__((noinline)) void multiply_block(int64_t depth, const float* a, int64_t lda, const float* b, float* c,
                            int64_t ldc) {
   vec left[Rows] = {}, right[Rows] = {};
   for (int64_t k = 0; k < depth; ++k) {
