@@ -121,8 +121,8 @@ def aot_cases() -> Iterator[AotCase]:
                 yield convolution_kernel, signature, chosen, tile.num_warps, tile.num_stages, label
         for separable in (True, False):
             chosen = {
-                "LEFT": 1, "TOP": 1, "SEPARABLE": separable, "ROWS": 8, "BLOCK_X": 16,
-                "BLOCK_C": 64, **_FLAGS, "NEXT": True,
+                "LEFT": 1, "TOP": 1, "SEPARABLE": separable, "ROWS": 8 if separable else 4,
+                "BLOCK_X": 16, "BLOCK_C": 64, **_FLAGS, "NEXT": True,
             }  # fmt: skip
             signature = _signature(fir_epilogue_kernel, chosen, pointer)
             yield fir_epilogue_kernel, signature, chosen, 4, 1, f"fir_epilogue {name} {separable}"

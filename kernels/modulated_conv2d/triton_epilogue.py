@@ -286,12 +286,12 @@ def epilogue_tile(channels: int, whole: bool) -> Tile:
     return Tile(max(4, 4096 // block), block, 1, 4)
 
 
-def fir_tile(channels: int, width: int) -> Tile:
-    """Tile of `fir_epilogue_kernel`."""
+def fir_tile(channels: int, width: int, separable: bool) -> Tile:
+    """Tile of `fir_epilogue_kernel`; fewer rows where 16 taps would need too many registers."""
     block = max(16, min(power_of_2(channels), 64))
     if INTERPRETED:
         return Tile(min(64, power_of_2(width)), block, 16, 4)
-    return Tile(min(1024 // block, max(4, power_of_2(width))), block, 8, 4)
+    return Tile(min(1024 // block, max(4, power_of_2(width))), block, 8 if separable else 4, 4)
 
 
 @dataclass(frozen=True)
@@ -384,7 +384,7 @@ def fir_epilogue(
     )  # fmt: skip
     if y.numel() == 0:
         return y
-    tile = fir_tile(channels, width)
+    tile = fir_tile(channels, width, taps.shape[0] == 2)
     stride, gain, clamp = end.numbers()
     across = ceil_div(width, tile.pixels) * ceil_div(channels, tile.channels)
     launcher(fir_epilogue_kernel, across, ceil_div(height, tile.rows), batch)(

@@ -152,7 +152,7 @@ def backward(dz: Tensor, x: Tensor, weight: Tensor, styles: Tensor) -> tuple[Ten
     if x.numel():
         launcher(to_rgb_backward_kernel, blocks, ceil_div(count, _BLOCK_C), batch)(
             dz.contiguous(), x, own, dx, parts, size, count,
-            OUT=out, BLOCK_P=block, BLOCK_C=_BLOCK_C, num_warps=4,
+            OUT=out, BLOCK_P=block, BLOCK_C=_BLOCK_C, num_warps=8,
         )  # fmt: skip
     return dx, parts.sum(0)
 
@@ -181,7 +181,7 @@ def aot_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, int,
         )
         chosen = {"OUT": 3, "BLOCK_P": 32, "BLOCK_C": _BLOCK_C}
         signature = _signature(to_rgb_backward_kernel, chosen, types)
-        yield to_rgb_backward_kernel, signature, chosen, 4, 1, f"to_rgb_backward {name}"
+        yield to_rgb_backward_kernel, signature, chosen, 8, 1, f"to_rgb_backward {name}"
 
 
 def _signature(kernel: Any, chosen: dict[str, Any], types: dict[str, str]) -> dict[str, str]:
