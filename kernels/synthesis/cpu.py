@@ -31,6 +31,8 @@ from .description import Affine, Block, ConvLayer, RGBLayer, Synthesis
 from .upsample import upsample_add, upsample_image
 
 _SLOPE = 0.2
+# Of one layer's features of all samples that are drawn at a time: half a gigabyte.
+_MAX_FLOATS = 2**27
 _SKIP = Method(Form.POINTWISE, shared=False, tiles=64)
 
 
@@ -90,10 +92,11 @@ class CpuExecutor:
         # [1, 4, 4, C], shared by all samples.
         self._const = pad_channels(synthesis.const.detach().permute(1, 2, 0))[None]
         self._blocks: list[_Block] = []
-        size = self._const.shape[1]
+        size, self._largest = self._const.shape[1], self._const.numel()
         for block in synthesis.blocks:
             self._blocks.append(self._prepare_block(block, size))
             size *= 1 if block.conv0 is None else 2
+            self._largest = max(self._largest, size * size * padded(block.conv1.weight.shape[0]))
         self._taps = synthesis.taps
         self._shape = (synthesis.image_channels, size, size)
         self._workspace = Workspace()
@@ -104,8 +107,13 @@ class CpuExecutor:
     def __call__(self, ws: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
         if ws.shape[0] == 0:
             return ws.new_zeros((0, *self._shape), dtype=torch.float32)
+        step = max(1, _MAX_FLOATS // self._largest)
+        parts: list[Tensor] = []
         with self._lock:
-            return self._draw(ws.float().contiguous(), noise)
+            for start in range(0, ws.shape[0], step):
+                own = [n if n is None or len(n) == 1 else n[start : start + step] for n in noise]
+                parts.append(self._draw(ws[start : start + step].float().contiguous(), own))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _draw(self, ws: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
         styles, factors = self._modulation(ws)

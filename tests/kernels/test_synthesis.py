@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganvas.kernels import BackendError, build, explain, setup_filter, use_backend
-from ganvas.kernels.synthesis import Affine, Block, ConvLayer, RGBLayer, Synthesis, prepare
+from ganvas.kernels.synthesis import Affine, Block, ConvLayer, RGBLayer, Synthesis, cpu, prepare
 from ganvas.kernels.synthesis.eager import EagerExecutor
 from ganvas.kernels.synthesis.upsample import upsample_add, upsample_image
 from ganvas.kernels.taps import separate
@@ -154,6 +154,17 @@ def test_results_are_new_memory_and_an_empty_batch_is_drawn():
     executor(ws + 1, noise)
     assert torch.equal(first, kept)
     assert executor(ws[:0], noise).shape == (0, 3, 16, 16)
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", ["each", "shared", "none"])
+def test_a_large_batch_is_drawn_in_parts(monkeypatch, mode):
+    synthesis = network()
+    ws, noise = inputs(synthesis, 7, mode)
+    executor = prepare(synthesis)
+    whole = executor(ws, noise)
+    monkeypatch.setattr(cpu, "_MAX_FLOATS", 3 * 16 * 16 * 32)
+    assert torch.equal(executor(ws, noise), whole)
 
 
 @needs_compiler
