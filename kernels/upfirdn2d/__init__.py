@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..registry import register, select
-from . import reference
+from ..registry import register
+from . import cpu_backend, reference
+from .op import upfirdn2d_op
 
 __all__ = ["setup_filter", "upfirdn2d"]
 
 register("upfirdn2d", "eager", reference.upfirdn2d)
+register("upfirdn2d", "cpu", cpu_backend.upfirdn2d, refuse=cpu_backend.refuse)
 
 
 def setup_filter(taps: Sequence[float]) -> Tensor:
@@ -78,7 +80,7 @@ def upfirdn2d(
             raise ValueError(
                 f"upfirdn2d: expected a padded {name} of at least {taps} (taps), got {total}"
             )
-    return select("upfirdn2d")(x, f, ups, downs, pads, bool(flip_filter), float(gain))
+    return upfirdn2d_op(x, f, ups, downs, pads, bool(flip_filter), float(gain))
 
 
 def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:

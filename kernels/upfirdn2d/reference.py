@@ -4,6 +4,7 @@ Of the forms tried on a CPU ([24, 64, 32, 32], forward and backward), one depthw
 channels_last beat two separable passes, shifted additions and banded matrix products.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,10 +40,8 @@ class _Upfirdn2d(torch.autograd.Function):
         ctx: Any, x: Tensor, kernel: Tensor, up: Pair, down: Pair, padding: Padding
     ) -> Tensor:
         y = _apply(x, kernel, up, down, padding)
-        left, right = _adjoint(x.shape[3], y.shape[3], kernel.shape[1], up[0], down[0], padding[0])
-        top, bottom = _adjoint(x.shape[2], y.shape[2], kernel.shape[0], up[1], down[1], padding[2])
         ctx.save_for_backward(kernel)
-        ctx.arguments = (down, up, (left, right, top, bottom))
+        ctx.arguments = (down, up, adjoint_padding(x, y, kernel, up, down, padding))
         return y
 
     @staticmethod
@@ -51,6 +50,24 @@ class _Upfirdn2d(torch.autograd.Function):
         dy = grad_outputs[0].to(kernel.dtype)
         dx = _Upfirdn2d.apply(dy, kernel.flip((0, 1)), *ctx.arguments)
         return dx, None, None, None, None
+
+
+def result_size(
+    x: Tensor, f: Tensor, up: Sequence[int], down: Sequence[int], padding: Sequence[int]
+) -> Pair:
+    """Height and width of the result."""
+    height = (x.shape[2] * up[1] + padding[2] + padding[3] - f.shape[0]) // down[1] + 1
+    width = (x.shape[3] * up[0] + padding[0] + padding[1] - f.shape[-1]) // down[0] + 1
+    return height, width
+
+
+def adjoint_padding(
+    x: Tensor, y: Tensor, f: Tensor, up: Sequence[int], down: Sequence[int], padding: Sequence[int]
+) -> Padding:
+    """Padding with which the adjoint maps images of y's size back to x's size."""
+    left, right = _adjoint(x.shape[3], y.shape[3], f.shape[-1], up[0], down[0], padding[0])
+    top, bottom = _adjoint(x.shape[2], y.shape[2], f.shape[0], up[1], down[1], padding[2])
+    return left, right, top, bottom
 
 
 def _adjoint(size: int, result: int, taps: int, up: int, down: int, before: int) -> Pair:
