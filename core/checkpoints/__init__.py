@@ -5,9 +5,10 @@
 """
 
 from .catalog import find_model, list_models, model_folders, resolve_model
-from .model import Model, file_hash, load, save
+from .model import Model, file_hash, load
 from .registry import ARCHITECTURES, Architecture
 from .report import Report, inspect
+from .saving import save
 
 __all__ = [
     "ARCHITECTURES",

@@ -1,7 +1,10 @@
-"""Says what a file that is no safetensors file seems to be, from its first bytes."""
+"""Says what a file seems to be: by its first bytes, or by the names of its tensors."""
 
-import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+
+PICKLE_START = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""First bytes of a pickle of protocol 2 to 5, as torch.save and the StyleGAN tools write."""
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG image"),
@@ -9,14 +12,42 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"GGUF", "a GGUF model"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"\x89HDF", "an HDF5 (Keras) model"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x08\x07\x12\x07pytorch", "an ONNX model"),
     (b"version https://git-lfs", "a Git LFS pointer (the real file was never fetched)"),
     (b"<!DOCTYPE", "a web page (the download failed)"),
     (b"<html", "a web page (the download failed)"),
 )
 
+# What a file of unknown tensors seems to be: a description, and parts of names that tell it.
+_BY_NAME: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("a LoRA (a small change of another model)", (".lora_up.", ".lora_down.", ".lora_A.")),
+    ("a LoRA (a small change of another model)", (".lora_B.", "lora_unet_", ".lora.up.")),
+    ("a ControlNet", ("control_model.", "controlnet_cond_embedding.", "controlnet_blocks.")),
+    ("a Stable Diffusion checkpoint", ("model.diffusion_model.",)),
+    ("a textual inversion embedding", ("emb_params", "string_to_param")),
+    ("a diffusion transformer", ("double_blocks.0.", "transformer_blocks.0.", "joint_blocks.0.")),
+    ("a diffusion U-Net", ("down_blocks.0.resnets.", "time_embedding.linear_1.", "time_embed.0.")),
+    ("the VAE of a diffusion model", ("post_quant_conv.", "decoder.up_blocks.0.")),
+    ("the VAE of a diffusion model", ("first_stage_model.", "decoder.mid.attn_1.")),
+    ("a CLIP or other text model", ("text_model.encoder.", "visual.transformer.resblocks.")),
+    ("a CLIP or other text model", ("cond_stage_model.", "encoder.block.0.layer.0.SelfAttention")),
+    ("the state of an optimizer", (".exp_avg", "momentum_buffer", "param_groups")),
+    ("an Inception network, as FID uses it", ("Mixed_5b.", "Mixed_7c.")),
+    ("a RetinaFace detector", ("BboxHead.", "LandmarkHead.")),
+    ("a face parsing network", ("encoder.0.conv2d.", "cp.resnet.")),
+    ("a perceptual metric (LPIPS)", ("lin0.model.1.",)),
+    ("an e4e or pSp encoder", ("encoder.styles.0.", "encoder.input_layer.")),
+    ("the paper's GFPGAN (v1), not the clean version that is read here", ("rgb1.activate.bias",)),
+    ("a face recognition network", ("layer1.0.prelu.", "body.0.res_layer.", "repnet.")),
+    ("a classifier (ResNet)", ("layer1.0.conv1.weight", "layer4.0.bn1.")),
+    ("a classifier (VGG)", ("features.0.weight", "classifier.0.weight")),
+)
+
 
 def identify(path: Path) -> str | None:
-    """Describe `path`, or return None when it may be a safetensors file.
+    """Describe a file that holds no model by its first bytes; None when it may hold one.
 
     Raises:
         OSError: the file cannot be read.
@@ -28,29 +59,13 @@ def identify(path: Path) -> str | None:
     for magic, description in _MAGIC:
         if start.lower().startswith(magic.lower()):
             return description
-    if start.startswith(b"PK\x03\x04"):
-        return _identify_zip(path)
-    # Protocol 2 to 5 of pickle; a safetensors header of that length would need an opening brace at
-    # byte 8.
-    if (
-        start[0] == 0x80
-        and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-        and start[8:9] != b"{"
-    ):
-        if b"persistence" in start or b"_reconstruct_persistent_obj" in start:
-            return "a StyleGAN pickle"
-        return "a Python pickle (an old torch.save file or a StyleGAN .pkl)"
     return None
 
 
-def _identify_zip(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return "a damaged zip archive"
-    if any(name.endswith("data.pkl") for name in names):
-        return "a torch.save file (zip with pickled contents)"
-    if "dataset.json" in names:
-        return "a data set zip"
-    return "a zip archive"
+def identify_tensors(names: Iterable[str]) -> str | None:
+    """What a model of these tensor names seems to be, if it is one of the known kinds."""
+    listed = list(names)
+    for description, parts in _BY_NAME:
+        if any(part in name for part in parts for name in listed):
+            return description
+    return None

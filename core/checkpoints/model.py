@@ -1,45 +1,36 @@
-"""Loading and saving ganvas model files: `.safetensors` with four metadata entries.
+"""Loading model files: ganvas's own, and published ones of every supported container and family.
 
-`ganvas.format` is "1", `ganvas.arch` an id of the registry, `ganvas.config` the JSON object its
-builder takes, `ganvas.training` a JSON object about the run (preset, kimg, data hash, licence). No
-code from a file is ever run.
+No code from a file is ever run. A ganvas file says itself what it is (`saving.py` has the format);
+a published one is recognised by the names and shapes of its tensors.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..devices import open_device
 from ..errors import InputError
-from ..files import atomic_path
-from .header import Header, check_model_file, encode_header, parse_object, read_header
-from .identify import identify
+from .building import build, read_tensors
+from .containers import SAFETENSORS, Container, LazyTensor, read_container
+from .header import parse_object
+from .published.family import same_tensors
+from .recognise import choose
 from .registry import Architecture, architecture
+from .saving import FORMAT, save
 
-FORMAT = "1"
-_DTYPE_NAMES: dict[torch.dtype, str] = {
-    torch.bool: "BOOL",
-    torch.uint8: "U8",
-    torch.int8: "I8",
-    torch.int16: "I16",
-    torch.int32: "I32",
-    torch.int64: "I64",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float32: "F32",
-    torch.float64: "F64",
-}
-_DTYPES = {name: dtype for dtype, name in _DTYPE_NAMES.items()}
+__all__ = ["FORMAT", "Model", "Part", "describe", "file_hash", "load", "save"]
+
 _CHUNK = 1 << 20
+_MAX_FACT = 4000
 
 
 @dataclass
@@ -50,6 +41,13 @@ class Model:
     `discriminator` and `network` (anything else). Modules are float32, in evaluation mode, without
     gradients; call `.requires_grad_()` to train them. Images are [N, C, H, W] in `image_range`,
     channels in `channel_order`. `sha256` is the hash of the file.
+
+    Attributes:
+        format: kind of file, in words.
+        networks: names of all networks in the file, of which `load` takes one by `network=`.
+        dtypes: how many tensors the file holds of each dtype.
+        convention: how the first network is called.
+        licence: what is known of the weights' licence; empty where nothing is.
     """
 
     arch: str
@@ -62,154 +60,124 @@ class Model:
     network: nn.Module | None = None
     image_range: tuple[float, float] = (-1.0, 1.0)
     channel_order: str = "RGB"
+    format: str = SAFETENSORS
+    networks: tuple[str, ...] = ()
+    dtypes: dict[str, int] = field(default_factory=dict[str, int])
+    convention: str = ""
+    licence: str = ""
 
     @property
     def training(self) -> dict[str, object]:
         """What the file says about its training run; empty when it says nothing."""
         return parse_object(self.metadata.get("ganvas.training", "{}"), "ganvas.training")
 
+    @property
+    def resolution(self) -> int | None:
+        """Height and width of the images, None for a network that takes any size."""
+        for key in ("img_resolution", "out_size", "img_size"):
+            size = self.config.get(key)
+            if isinstance(size, int):
+                return size
+        return None
+
 
 @dataclass(frozen=True)
-class Contents:
-    """The checked, still unbuilt contents of a ganvas file."""
+class Part:
+    """One network of a file, known but not yet read."""
 
-    header: Header
+    name: str
     architecture: Architecture
     config: dict[str, object]
-    training: dict[str, object]
+    tensors: dict[str, LazyTensor]
+    translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = same_tensors
+
+    def build(self) -> nn.Module:
+        """Read the tensors and build the network around them.
+
+        Raises:
+            InputError: they are not in the file, not finite, or do not fit.
+        """
+        tensors = read_tensors(self.tensors, self.translate, self.architecture.id)
+        return build(self.architecture, self.config, tensors)
 
 
-def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
-    """Load a ganvas `.safetensors` model onto `device`.
+def load(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    *,
+    network: str | None = None,
+    **given: object,
+) -> Model:
+    """Load a model file onto `device`: a ganvas `.safetensors`, or a published checkpoint.
+
+    Args:
+        path: safetensors, a file of torch.save, or a StyleGAN pickle.
+        device: where the modules go.
+        network: which network of a file with several, such as "generator", "generator_ema" or
+            "discriminator"; by default the averaged generator, and the discriminator where there
+            is one.
+        given: what the file does not say, such as conv_clamp=256.
 
     Raises:
         InputError: the file is missing, damaged, of another kind, of an unknown architecture, holds
-            weights that do not fit its config or are not finite; or `device` is not available.
+            weights that do not fit or are not finite; it has no such `network`; something `given`
+            is not taken; or `device` is not available.
     """
     file = Path(path)
     target = open_device(device)
-    contents = read_contents(file)
-    module = _build(contents, file)
-    tensors = _read_finite(file, contents.header)
-    module.load_state_dict(tensors)
-    module.eval().requires_grad_(False).to(target)
-    entry = contents.architecture
-    return Model(
-        arch=entry.id,
-        config=contents.config,
-        metadata=contents.header.metadata,
-        sha256=file_hash(file),
-        path=file,
-        generator=module if entry.role == "generator" else None,
-        network=module if entry.role == "network" else None,
-        image_range=entry.image_range,
-        channel_order=entry.channel_order,
-    )
-
-
-def save(
-    path: str | os.PathLike[str],
-    *,
-    arch: str,
-    config: Mapping[str, object],
-    tensors: Mapping[str, Tensor],
-    training: Mapping[str, object],
-    extra: Mapping[str, str] | None = None,
-) -> None:
-    """Write a ganvas model file, whole or not at all; the same content always gives the same bytes.
-
-    `tensors` is a state dict (any device; shared memory is written out twice). `extra` adds
-    metadata entries, whose keys must not start with "ganvas.".
-
-    Raises:
-        InputError: unknown `arch`.
-        ValueError: a tensor is not finite or of a dtype that cannot be stored, config or training
-            are not plain JSON, or `extra` uses a reserved key.
-    """
-    architecture(arch)
-    metadata = {
-        "ganvas.format": FORMAT,
-        "ganvas.arch": arch,
-        "ganvas.config": _dump(config, "config"),
-        "ganvas.training": _dump(training, "training"),
-    }
-    for key, text in (extra or {}).items():
-        if key.startswith("ganvas."):
-            raise ValueError(f"save: extra metadata key {key!r} is reserved")
-        metadata[key] = text
-    layout: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _DTYPE_NAMES:
-            raise ValueError(f"save: tensor {name!r} has dtype {tensor.dtype}, which is not stored")
-        if not _is_finite(tensor):
-            raise ValueError(f"save: {name} holds NaN or infinite weights")
-        layout[name] = (_DTYPE_NAMES[tensor.dtype], tuple(tensor.shape))
-    header, order = encode_header(layout, metadata)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(header)
-        for name in order:
-            flat = tensors[name].detach().to("cpu").contiguous().reshape(-1)
-            file.write(flat.view(torch.uint8).numpy().tobytes())
-
-
-def read_contents(file: Path) -> Contents:
-    """Read and check everything about a ganvas file but its weights.
-
-    Raises:
-        InputError: as `load`.
-    """
-    header = open_header(file)
-    metadata = header.metadata
-    if "ganvas.format" not in metadata:
-        raise InputError(
-            f"{file}: this is a safetensors file without ganvas metadata; "
-            "this version loads ganvas models only"
+    with read_container(file) as container:
+        try:
+            metadata, parts = describe(container, network, given)
+            modules = {part.architecture.role: part.build().to(target) for part in parts}
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
+        first = parts[0].architecture
+        return Model(
+            arch=first.id,
+            config=parts[0].config,
+            metadata=metadata,
+            sha256=file_hash(file),
+            path=file,
+            generator=modules.get("generator"),
+            discriminator=modules.get("discriminator"),
+            network=modules.get("network"),
+            image_range=first.image_range,
+            channel_order=first.channel_order,
+            format=container.format,
+            networks=tuple(container.networks),
+            dtypes=dtypes_of(container),
+            convention=first.convention,
+            licence=metadata.get("licence", first.licence),
         )
-    if metadata["ganvas.format"] != FORMAT:
-        raise InputError(
-            f"{file}: ganvas format {metadata['ganvas.format'][:20]!a}, expected {FORMAT}; "
-            "a newer ganvas may be needed"
-        )
-    for key in ("ganvas.arch", "ganvas.config"):
-        if key not in metadata:
-            raise InputError(f"{file}: metadata {key} is missing")
-    try:
-        entry = architecture(metadata["ganvas.arch"])
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
-    config = parse_object(metadata["ganvas.config"], f"{file}: ganvas.config")
-    training = parse_object(metadata.get("ganvas.training", "{}"), f"{file}: ganvas.training")
-    return Contents(header, entry, config, training)
 
 
-def open_header(file: Path) -> Header:
-    """Read the header, naming what the file seems to be when it is no safetensors file.
+def describe(
+    container: Container, network: str | None, given: Mapping[str, object]
+) -> tuple[dict[str, str], list[Part]]:
+    """The metadata of a file, and the networks that `load` would build, the first one first.
 
     Raises:
-        InputError: not a readable, consistent safetensors file.
+        InputError: as `load`, for all but the weights.
     """
-    check_model_file(file)
-    try:
-        kind = identify(file)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error})") from error
-    if kind is not None:
-        raise InputError(f"{file}: this is {kind}; this version loads ganvas .safetensors models")
-    return read_header(file)
+    if container.format == SAFETENSORS and "ganvas.format" in container.facts:
+        metadata = {key: str(value) for key, value in container.facts.items()}
+        part = _own(metadata, container)
+        if network not in (None, "network", part.architecture.role):
+            raise InputError(f"there is no network {network!r}, only a {part.architecture.role}")
+        if given:
+            raise InputError(f"a ganvas file says everything itself; {next(iter(given))} was given")
+        return metadata, [part]
+    parts = [
+        Part(found.name, found.architecture, found.config, found.tensors, found.family.translate)
+        for found in choose(container, network, given)
+    ]
+    return _metadata(container), parts
 
 
-def read_tensors(file: Path, header: Header) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a file whose header has been checked, one at a time.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        with cast("AbstractContextManager[Any]", safe_open(file, framework="pt")) as reader:
-            for name in header.tensors:
-                yield name, reader.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from error
+def dtypes_of(container: Container) -> dict[str, int]:
+    """How many tensors of a file there are of each dtype, the most frequent first."""
+    tensors = (t for network in container.networks.values() for t in network.tensors.values())
+    return dict(Counter(tensor.dtype for tensor in tensors).most_common())
 
 
 def file_hash(file: Path) -> str:
@@ -221,61 +189,37 @@ def file_hash(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _build(contents: Contents, file: Path) -> nn.Module:
-    """Build the network after comparing its shapes, without memory behind them, with the file's."""
+def _own(metadata: Mapping[str, str], container: Container) -> Part:
+    """The network of a ganvas file, by its metadata."""
+    if metadata["ganvas.format"] != FORMAT:
+        raise InputError(
+            f"ganvas format {metadata['ganvas.format'][:20]!a}, expected {FORMAT}; "
+            "a newer ganvas may be needed"
+        )
+    for key in ("ganvas.arch", "ganvas.config"):
+        if key not in metadata:
+            raise InputError(f"metadata {key} is missing")
+    config = parse_object(metadata["ganvas.config"], "ganvas.config")
+    parse_object(metadata.get("ganvas.training", "{}"), "ganvas.training")
+    tensors = container.networks["network"].tensors
+    return Part("network", architecture(metadata["ganvas.arch"]), config, tensors)
+
+
+def _metadata(container: Container) -> dict[str, str]:
+    """The plain values of a published file as texts; training facts also as `ganvas.training`."""
+    metadata: dict[str, str] = {}
+    for key, value in container.facts.items():
+        text = value if isinstance(value, str) else _json(value)
+        if text is not None and len(text) <= _MAX_FACT and not key.startswith("ganvas."):
+            metadata[key] = text
+    facts = {key: value for key, value in container.facts.items() if key in metadata}
+    if container.format != SAFETENSORS and facts:
+        metadata["ganvas.training"] = json.dumps(facts, sort_keys=True)
+    return metadata
+
+
+def _json(value: object) -> str | None:
     try:
-        with torch.device("meta"):
-            expected = contents.architecture(contents.config).state_dict()
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
-    _check_fit(expected, contents, file)
-    state = torch.get_rng_state()
-    try:
-        return contents.architecture(contents.config)
-    finally:
-        torch.set_rng_state(state)  # initialisation must not disturb the caller's random numbers
-
-
-def _check_fit(expected: Mapping[str, Tensor], contents: Contents, file: Path) -> None:
-    found = contents.header.tensors
-    arch = contents.architecture.id
-    missing = [name for name in expected if name not in found]
-    if missing:
-        raise InputError(f"{file}: {arch} needs {_list(missing)}, which the file lacks")
-    surplus = [name for name in found if name not in expected]
-    if surplus:
-        raise InputError(f"{file}: {arch} has no place for {_list(surplus)}")
-    for name, tensor in expected.items():
-        info = found[name]
-        if info.shape != tuple(tensor.shape):
-            raise InputError(
-                f"{file}: {name} should have shape {list(tensor.shape)} by its config, "
-                f"got {list(info.shape)}"
-            )
-        dtype = _DTYPES.get(info.dtype)
-        if dtype is None or dtype.is_floating_point != tensor.dtype.is_floating_point:
-            raise InputError(f"{file}: {name} should hold {tensor.dtype} numbers, got {info.dtype}")
-
-
-def _read_finite(file: Path, header: Header) -> dict[str, Tensor]:
-    tensors = dict(read_tensors(file, header))
-    for name, tensor in tensors.items():
-        if not _is_finite(tensor):
-            raise InputError(f"{file}: {name} holds NaN or infinite weights")
-    return tensors
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(torch.isfinite(tensor.detach()).all())
-
-
-def _dump(value: Mapping[str, object], what: str) -> str:
-    try:
-        return json.dumps(dict(value), sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"save: {what} must be plain JSON ({error})") from error
-
-
-def _list(names: list[str]) -> str:
-    shown = ", ".join(ascii(name[:60]) for name in names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError):
+        return None

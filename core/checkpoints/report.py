@@ -2,14 +2,16 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from ..errors import printable
-from .header import Header
-from .model import file_hash, open_header, read_contents, read_tensors
+from ..errors import InputError, printable
+from .containers import SAFETENSORS, Container, LazyTensor, read_container
+from .identify import identify_tensors
+from .model import Part, describe, file_hash
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,33 @@ class TensorReport:
 
 
 @dataclass(frozen=True)
+class NetworkReport:
+    """One network of a file; `arch` is None where it is not known."""
+
+    name: str
+    arch: str | None
+    class_name: str | None
+    parameters: int
+    config: dict[str, object]
+
+
+@dataclass(frozen=True)
 class Report:
-    """A file's description; `arch` is None for a safetensors file that is no ganvas model.
+    """A file's description; `arch` is None for a file whose networks are not known.
 
     `weight_range` holds the smallest and largest finite weight (None without weights),
-    `image_range` the value range of the model's images.
+    `image_range` the value range of the model's images. `tensors` are those of the network that
+    `load` takes first; names of other networks are prefixed with theirs.
     """
 
     path: str
+    format: str
     arch: str | None
     summary: str
     config: dict[str, object]
     training: dict[str, object]
     metadata: dict[str, str]
+    networks: tuple[NetworkReport, ...]
     tensors: tuple[TensorReport, ...]
     dtypes: dict[str, int]
     parameters: int
@@ -42,6 +58,9 @@ class Report:
     weight_range: tuple[float, float] | None
     finite: bool
     image_range: tuple[float, float] | None
+    channel_order: str | None
+    convention: str
+    licence: str
     sha256: str
 
     def as_dict(self) -> dict[str, object]:
@@ -50,7 +69,8 @@ class Report:
 
     def as_text(self) -> str:
         """The report as lines for a terminal."""
-        lines = [f"{self.path}: {self.summary}", f"sha256      {self.sha256}"]
+        lines = [f"{self.path}: {self.summary}", f"format      {self.format}"]
+        lines.append(f"sha256      {self.sha256}")
         lines.append(f"size        {self.file_bytes:,} bytes")
         kinds = ", ".join(f"{count} x {dtype}" for dtype, count in self.dtypes.items())
         lines.append(f"parameters  {self.parameters:,} in {len(self.tensors)} tensors ({kinds})")
@@ -61,7 +81,17 @@ class Report:
             )
         if self.image_range is not None:
             low, high = self.image_range
-            lines.append(f"images      [N, C, H, W], {low:g} to {high:g}")
+            order = f", {self.channel_order}" if self.channel_order else ""
+            lines.append(f"images      [N, C, H, W]{order}, {low:g} to {high:g}")
+        if self.convention:
+            lines.append(f"call        {self.convention}")
+        if self.licence:
+            lines.append(f"licence     {self.licence}")
+        if len(self.networks) > 1:
+            lines.append("networks")
+            for network in self.networks:
+                kind = network.arch or "not known here"
+                lines.append(f"  {network.name}: {kind}, {network.parameters:,} parameters")
         for title, values in (("config", self.config), ("training", self.training)):
             if values:
                 lines.append(title)
@@ -73,49 +103,113 @@ class Report:
         return "\n".join(printable(line) for line in lines)
 
 
-def inspect(path: str | os.PathLike[str]) -> Report:
-    """Describe the safetensors file `path`, ganvas model or not, without building a network.
+def inspect(path: str | os.PathLike[str], given: Mapping[str, object] | None = None) -> Report:
+    """Describe a model file of any supported container, without building a network.
+
+    `given` is what the user knows beyond the file, as in `load`.
 
     Raises:
-        InputError: not a readable safetensors file (the message says what it seems to be), or its
+        InputError: not a readable model file (the message says what it seems to be), or its
             ganvas metadata is damaged.
     """
     file = Path(path)
-    header = open_header(file)
-    arch = None
-    summary = "safetensors without ganvas metadata"
-    config: dict[str, object] = {}
-    training: dict[str, object] = {}
-    image_range = None
-    if "ganvas.format" in header.metadata:
-        contents = read_contents(file)
-        header, arch = contents.header, contents.architecture.id
-        summary = f"{arch} ({contents.architecture.summary})"
-        config, training = contents.config, contents.training
-        image_range = contents.architecture.image_range
-    weight_range, finite = _weights(file, header)
-    return Report(
-        path=str(file),
-        arch=arch,
-        summary=summary,
-        config=config,
-        training=training,
-        metadata=header.metadata,
-        tensors=tuple(TensorReport(t.name, t.dtype, t.shape) for t in header.tensors.values()),
-        dtypes=dict(Counter(tensor.dtype for tensor in header.tensors.values()).most_common()),
-        parameters=sum(tensor.count for tensor in header.tensors.values()),
-        file_bytes=header.file_bytes,
-        weight_range=weight_range,
-        finite=finite,
-        image_range=image_range,
-        sha256=file_hash(file),
-    )
+    with read_container(file) as container:
+        own = container.format == SAFETENSORS and "ganvas.format" in container.facts
+        metadata: dict[str, str] = {
+            key: value for key, value in container.facts.items() if isinstance(value, str)
+        }
+        part: Part | None = None
+        try:
+            metadata, parts = describe(container, None, given or {})
+            part = parts[0]
+            summary = f"{part.architecture.id} ({part.architecture.summary})"
+        except InputError as error:
+            if own or given:
+                raise InputError(f"{file}: {error}") from error
+            summary = _guess(container, str(error))
+        tensors = _all_tensors(container)
+        try:
+            weight_range, finite = _weights(tensors)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
+        entry = part.architecture if part is not None else None
+        return Report(
+            path=str(file),
+            format=container.format,
+            arch=None if entry is None else entry.id,
+            summary=summary,
+            config={} if part is None else part.config,
+            training=_training(metadata),
+            metadata=metadata,
+            networks=_networks(container, part, given or {}),
+            tensors=tuple(TensorReport(n, t.dtype, t.shape) for n, t in tensors.items()),
+            dtypes=dict(Counter(tensor.dtype for tensor in tensors.values()).most_common()),
+            parameters=sum(tensor.count for tensor in tensors.values()),
+            file_bytes=container.file_bytes,
+            weight_range=weight_range,
+            finite=finite,
+            image_range=None if entry is None else entry.image_range,
+            channel_order=None if entry is None else entry.channel_order,
+            convention="" if entry is None else entry.convention,
+            licence=metadata.get("licence", "" if entry is None else entry.licence),
+            sha256=file_hash(file),
+        )
 
 
-def _weights(file: Path, header: Header) -> tuple[tuple[float, float] | None, bool]:
+def _guess(container: Container, reason: str) -> str:
+    names = [name for network in container.networks.values() for name in network.tensors]
+    kind = identify_tensors(names)
+    if kind is not None:
+        return f"seems to be {kind}"
+    if container.format == SAFETENSORS:
+        return f"safetensors without ganvas metadata; {reason}"
+    return reason
+
+
+def _training(metadata: Mapping[str, str]) -> dict[str, object]:
+    from .header import parse_object
+
+    return parse_object(metadata.get("ganvas.training", "{}"), "ganvas.training")
+
+
+def _all_tensors(container: Container) -> dict[str, LazyTensor]:
+    if len(container.networks) == 1:
+        return next(iter(container.networks.values())).tensors
+    return {
+        f"{prefix}.{name}": tensor
+        for prefix, network in container.networks.items()
+        for name, tensor in network.tensors.items()
+    }
+
+
+def _networks(
+    container: Container, first: Part | None, given: Mapping[str, object]
+) -> tuple[NetworkReport, ...]:
+    reports: list[NetworkReport] = []
+    for name, raw in container.networks.items():
+        part = first if first is not None and first.name == name else None
+        if part is None:
+            try:
+                part = describe(container, name, given)[1][0]
+            except InputError:
+                part = None
+        reports.append(
+            NetworkReport(
+                name=name,
+                arch=None if part is None else part.architecture.id,
+                class_name=raw.class_name,
+                parameters=sum(tensor.count for tensor in raw.tensors.values()),
+                config={} if part is None else part.config,
+            )
+        )
+    return tuple(reports)
+
+
+def _weights(tensors: Mapping[str, LazyTensor]) -> tuple[tuple[float, float] | None, bool]:
     """Smallest and largest finite weight, and whether all are finite; one tensor at a time."""
     low, high, finite = float("inf"), float("-inf"), True
-    for _, tensor in read_tensors(file, header):
+    for lazy in tensors.values():
+        tensor = lazy.read()
         if not tensor.is_floating_point():
             continue
         values = tensor.float()

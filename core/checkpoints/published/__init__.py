@@ -1,6 +1,8 @@
 """The families of published checkpoints that are recognised by the names and shapes they hold."""
 
 from .family import ATTRIBUTES, PublishedFamily, Shapes, Values
+from .rosinality import DISCRIMINATOR as ROSINALITY_DISCRIMINATOR
+from .rosinality import GENERATOR as ROSINALITY_GENERATOR
 from .stylegan2 import DISCRIMINATOR as STYLEGAN2_DISCRIMINATOR
 from .stylegan2 import GENERATOR as STYLEGAN2_GENERATOR
 
@@ -8,6 +10,8 @@ from .stylegan2 import GENERATOR as STYLEGAN2_GENERATOR
 FAMILIES: tuple[PublishedFamily, ...] = (
     STYLEGAN2_GENERATOR,
     STYLEGAN2_DISCRIMINATOR,
+    ROSINALITY_GENERATOR,
+    ROSINALITY_DISCRIMINATOR,
 )
 
 

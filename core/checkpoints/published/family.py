@@ -4,7 +4,7 @@ A family works on names and shapes alone: no file name, no code and no number of
 what it is.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -93,9 +93,9 @@ def shape_of(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
     return shape
 
 
-def count_layers(shapes: Shapes, pattern: str) -> int:
-    """How many of pattern.format(0), pattern.format(1), ... follow one another in `shapes`."""
+def count_layers(names: Container[str], pattern: str, start: int = 0) -> int:
+    """How many of pattern.format(start), pattern.format(start + 1), ... are among `names`."""
     count = 0
-    while pattern.format(count) in shapes:
+    while pattern.format(start + count) in names:
         count += 1
     return count

@@ -1,0 +1,131 @@
+"""Which architecture a raw network is, under which names, and with which config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..errors import InputError
+from .containers import Container, LazyTensor, RawNetwork
+from .identify import identify_tensors
+from .published import PublishedFamily, detect
+from .registry import Architecture, architecture
+
+# Prefixes that training wrappers put before every name, or before those of the network proper.
+_PREFIXES = ("module.", "netG.", "vqvae.", "generator.", "g_ema.", "G_ema.", "decoder.", "model.")
+_PREFERENCE = ("generator_ema", "generator", "network", "network_raw")
+_MAX_NAME = 60
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A network whose architecture is known; `tensors` are under the published names, unread."""
+
+    name: str
+    architecture: Architecture
+    family: PublishedFamily
+    config: dict[str, object]
+    tensors: dict[str, LazyTensor]
+
+
+def recognise(name: str, raw: RawNetwork, given: Mapping[str, object]) -> Recognised | None:
+    """Find the family of a raw network and infer its config; None when no family knows it.
+
+    Raises:
+        InputError: the family is known, but the shapes contradict each other, or the config needs
+            what neither file nor user says.
+    """
+    found = _spelling(raw.tensors)
+    if found is None:
+        return None
+    family, tensors = found
+    known = {key: value for key, value in given.items() if key in family.given}
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    try:
+        config = family.infer(shapes, raw.init, known)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"its shapes do not describe a {family.id}") from error
+    return Recognised(name, architecture(family.id), family, config, tensors)
+
+
+def choose(
+    container: Container, wanted: str | None, given: Mapping[str, object]
+) -> list[Recognised]:
+    """The networks to load: the `wanted` one alone, else the best generator and what goes with it.
+
+    Raises:
+        InputError: there is no such network, or none is known (the message says what it seems).
+    """
+    if wanted is not None:
+        raw = container.networks.get(wanted)
+        if raw is None:
+            raise InputError(f"there is no network {wanted!r}, only {_list(container.networks)}")
+        found = recognise(wanted, raw, given)
+        if found is None:
+            raise InputError(_unknown({wanted: raw}))
+        return _checked([found], given)
+    order = [name for name in _PREFERENCE if name in container.networks]
+    order += [name for name in container.networks if name not in _PREFERENCE]
+    for name in order:
+        first = recognise(name, container.networks[name], given)
+        if first is not None:
+            break
+    else:
+        raise InputError(_unknown(container.networks))
+    second = container.networks.get("discriminator")
+    if second is None or first.name == "discriminator":
+        return _checked([first], given)
+    partner = recognise("discriminator", second, given)
+    return _checked([first] if partner is None else [first, partner], given)
+
+
+def _checked(found: list[Recognised], given: Mapping[str, object]) -> list[Recognised]:
+    """Refuse what the user gave and none of the networks takes."""
+    accepted = sorted({key for network in found for key in network.family.given})
+    for key in given:
+        if key not in accepted:
+            known = ", ".join(accepted) or "nothing"
+            raise InputError(
+                f"{ascii(key[:_MAX_NAME])[1:-1]} cannot be given for a "
+                f"{found[0].architecture.id}; accepted: {known}"
+            )
+    return found
+
+
+def _spelling(
+    tensors: Mapping[str, LazyTensor],
+) -> tuple[PublishedFamily, dict[str, LazyTensor]] | None:
+    """The family that knows the tensors, as they are or without a wrapper's prefix."""
+    candidates = [dict(tensors)]
+    for _ in range(2):
+        last = candidates[-1]
+        for prefix in _PREFIXES:
+            inner = {n[len(prefix) :]: t for n, t in last.items() if n.startswith(prefix)}
+            if inner:
+                candidates.append(inner)
+    for candidate in candidates:
+        family = detect({name: tensor.shape for name, tensor in candidate.items()})
+        if family is not None:
+            return family, candidate
+    return None
+
+
+def _unknown(networks: Mapping[str, RawNetwork]) -> str:
+    names = [name for network in networks.values() for name in network.tensors]
+    kind = identify_tensors(names)
+    if kind is not None:
+        return f"this seems to be {kind}, which ganvas does not use"
+    classes = {network.class_name for network in networks.values() if network.class_name}
+    if classes:
+        return f"networks of class {_list(sorted(classes))} are of an architecture not known here"
+    if not names:
+        return "this file holds no tensors"
+    return f"no known architecture has tensors such as {_list(names)}"
+
+
+def _list(names: Iterable[str]) -> str:
+    listed = list(names)
+    shown = ", ".join(ascii(name[:_MAX_NAME])[1:-1] for name in listed[:4])
+    return shown if len(listed) <= 4 else f"{shown}, ..."
