@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..registry import register
 from . import cpu_backend, cuda_backend, op, reference
+from .triton_registration import register_triton
 
 __all__ = ["filtered_lrelu"]
 
@@ -14,6 +15,7 @@ for _backend, _module in (("cuda", cuda_backend), ("cpu", cpu_backend)):
     register("filtered_lrelu", _backend, _module.filtered_lrelu, refuse=_module.refuse)
     for _name in ("filtered_lrelu_vjp", "filtered_lrelu_jvp"):
         register(_name, _backend, getattr(_module, _name), refuse=_module.refuse_derivative)
+register_triton()
 for _name in ("filtered_lrelu", "filtered_lrelu_vjp", "filtered_lrelu_jvp"):
     register(_name, "eager", getattr(reference, _name))
 
