@@ -122,7 +122,8 @@ def test_a_red_row_makes_the_command_fail_after_its_table(monkeypatch, capsys, t
 def test_backends_are_listed_with_their_reasons():
     # In a process of its own: here Triton's interpreter is on, which takes minutes for them all.
     script = (
-        "from ganvas.core.benchmark import describe_backends as text; from ganvas.kernels import ops;"
+        "from ganvas.core.benchmark import describe_backends as text\n"
+        "from ganvas.kernels import ops\n"
         "print(text('cpu')); print('ops:', *ops())"
     )
     unset = {"TRITON_INTERPRET", "GANVAS_BACKEND"}
