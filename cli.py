@@ -240,6 +240,10 @@ def sample(
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Also write all images on one sheet.")
     ] = False,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Of a file with several: generator, generator_ema, ..."),
+    ] = None,
 ) -> None:
     """Write one PNG per seed; seed K gives the image that the published tools give."""
     from tqdm import tqdm
@@ -251,7 +255,7 @@ def sample(
 
     check_output_folder(out)
     numbers = parse_seeds(seeds)
-    loaded = load(resolve_model(model), device=choose_device(device))
+    loaded = load(resolve_model(model), device=choose_device(device), network=network)
     paths = write_samples(
         loaded, numbers, out, psi=psi, class_index=class_index, noise_mode=noise, sheet=sheet
     )
@@ -264,12 +268,36 @@ def inspect(
     file: Annotated[str, typer.Argument(help="Model file, or the name of a model at hand.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what is in a model file, without running anything in it."""
+    """Say what is in a checkpoint of any supported format, without running anything in it."""
     from .core.checkpoints import inspect as describe
     from .core.checkpoints import resolve_model
 
     report = describe(resolve_model(file))
     print(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
+
+
+@_command("Example: ganvas convert ffhq.pkl ffhq.safetensors --dtype fp16 conv_clamp=256")
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Checkpoint of any known format.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="What the file itself does not say."),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    network: Annotated[
+        str | None,
+        typer.Option(help="Of a file with several: generator, generator_ema or discriminator."),
+    ] = None,
+) -> None:
+    """Turn a checkpoint into a ganvas model file, and check that it gives the same output."""
+    from .core.checkpoints import convert as write_converted
+    from .core.checkpoints import parse_given, resolve_model
+
+    done = write_converted(
+        resolve_model(source), target, dtype=dtype, network=network, given=parse_given(given or [])
+    )
+    print(done.as_text())
 
 
 @_command("Example: ganvas faces --count 1000 --size 64 --seed 0 --out faces.zip")

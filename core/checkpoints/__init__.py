@@ -5,7 +5,9 @@
 """
 
 from .catalog import find_model, list_models, model_folders, resolve_model
-from .model import Model, file_hash, load
+from .convert import Conversion, convert
+from .given import parse_given
+from .model import Model, file_hash, load, load_model
 from .registry import ARCHITECTURES, Architecture
 from .report import Report, inspect
 from .saving import save
@@ -13,14 +15,18 @@ from .saving import save
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
+    "Conversion",
     "Model",
     "Report",
+    "convert",
     "file_hash",
     "find_model",
     "inspect",
     "list_models",
     "load",
+    "load_model",
     "model_folders",
+    "parse_given",
     "resolve_model",
     "save",
 ]

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import kind_of
-from .header import read_header
+from .containers import read_container
+from .model import describe
 
 DEMO_FOLDER = Path(__file__).resolve().parent.parent / "demo_models"
 SUFFIX = ".safetensors"
+SUFFIXES = (SUFFIX, ".pkl", ".pt", ".pth", ".ckpt")
 
 
 def model_folders() -> list[Path]:
@@ -32,15 +34,17 @@ def list_models(
     for folder in _all(folders):
         if not folder.is_dir():
             continue
-        for file in sorted(folder.rglob(f"*{SUFFIX}")):
+        for file in sorted(folder.rglob("*")):
             name = file.relative_to(folder).as_posix()
-            if name not in names and file.is_file() and (arch is None or _arch(file) == arch):
+            if name in names or file.suffix not in SUFFIXES or not file.is_file():
+                continue
+            if arch is None or _arch(file) == arch:
                 names[name] = None
     return list(names)
 
 
 def find_model(name: str, folders: Iterable[str | os.PathLike[str]] | None = None) -> Path:
-    """Return the file of the model `name`, given with or without its suffix.
+    """Return the file of the model `name`; the suffix of a safetensors file may be left out.
 
     Only files below the folders are reachable: a name comes from a workflow that anyone may have
     written.
@@ -49,7 +53,7 @@ def find_model(name: str, folders: Iterable[str | os.PathLike[str]] | None = Non
         InputError: no such model; the message gives the nearest names.
     """
     places = _all(folders)
-    wanted = name if name.endswith(SUFFIX) else name + SUFFIX
+    wanted = name if name.endswith(SUFFIXES) else name + SUFFIX
     parts = wanted.replace("\\", "/").split("/")
     if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in wanted:
         raise InputError(f"model {name!r} must be a name inside the model folders")
@@ -98,8 +102,9 @@ def _arch(file: Path) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _arch_of(file: Path, size: int, modified: int) -> str | None:
-    """The architecture a file names; size and time make a changed file be read again."""
+    """The architecture of a file's first network, weights unread; size and time tell changes."""
     try:
-        return read_header(file).metadata.get("ganvas.arch")
+        with read_container(file) as container:
+            return describe(container, None, {})[1][0].architecture.id
     except InputError:
         return None

@@ -123,6 +123,16 @@ def load(
             weights that do not fit or are not finite; it has no such `network`; something `given`
             is not taken; or `device` is not available.
     """
+    return load_model(path, device, network, given)
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    device: str | torch.device,
+    network: str | None,
+    given: Mapping[str, object],
+) -> Model:
+    """`load` with everything given as it is; see there."""
     file = Path(path)
     target = open_device(device)
     with read_container(file) as container:
