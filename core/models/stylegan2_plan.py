@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from ...kernels.registry import select
-from ...kernels.synthesis import Affine, Block, ConvLayer, Executor, RGBLayer, Synthesis, separate
+from ...kernels.synthesis import (
+    Affine,
+    Block,
+    ConvLayer,
+    Executor,
+    RGBLayer,
+    Synthesis,
+    separate,
+    without_graph,
+)
 from .layers import FullyConnectedLayer
 from .stylegan2 import (
     Generator,
@@ -31,17 +40,26 @@ class SynthesisPlan:
     """A synthesis network prepared for drawing without gradients.
 
     The first call prepares the weights for the fastest backend (`kernels.synthesis`), and so does
-    the first one after they changed; all plans of one network share this work. An image does not
-    depend on its batch, bit for bit. Writes through `.data` go unnoticed.
+    the first one after they changed; all plans of one network share this work. On a CPU an image
+    does not depend on its batch, bit for bit. Writes through `.data` go unnoticed.
 
     Args:
         synthesis: the network; it is never changed.
         dtype: of the convolutions' arithmetic, at the least; the image is float32 or wider.
+        graph: on a GPU, record what the second call of one batch size does as a CUDA graph, and
+            replay it from then on.
     """
 
-    def __init__(self, synthesis: SynthesisNetwork, *, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        synthesis: SynthesisNetwork,
+        *,
+        dtype: torch.dtype = torch.float32,
+        graph: bool = True,
+    ) -> None:
         self.synthesis = synthesis
         self.dtype = dtype
+        self.graph = graph
 
     @torch.no_grad()
     def __call__(
@@ -51,7 +69,8 @@ class SynthesisPlan:
         network = self.synthesis
         generator = network.check(ws, noise_mode, generator)
         noise = [layer.noise(ws.shape[0], noise_mode, generator) for layer in _layers(network)]
-        return self._executor()(ws, noise)
+        executor = self._executor()
+        return (executor if self.graph else without_graph(executor))(ws, noise)
 
     def _executor(self) -> Executor:
         """The executor of the network as it is now."""

@@ -11,11 +11,13 @@ once and draws from then on. Executors are backends of the op "synthesis":
 import torch
 
 from .. import build
+from ..layout import refuse_triton
 from ..registry import register, select
 from ..taps import separate
 from .cpu import CpuExecutor
 from .description import Affine, Block, ConvLayer, Executor, RGBLayer, Synthesis
 from .eager import EagerExecutor
+from .graphs import graphed, without_graph
 
 __all__ = [
     "Affine",
@@ -26,7 +28,11 @@ __all__ = [
     "Synthesis",
     "prepare",
     "separate",
+    "without_graph",
 ]
+
+_GPU_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_GPU_TAPS = 4
 
 
 def prepare(synthesis: Synthesis, dtype: torch.dtype = torch.float32) -> Executor:
@@ -58,5 +64,23 @@ def _refuse_cpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
     return build.unavailable("cpu")
 
 
+def _refuse_gpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
+    weights = {layer.weight.dtype for layer in synthesis.layers}
+    if weights != {torch.float32} or dtype not in _GPU_DTYPES:
+        names = ", ".join(map(str, weights))
+        return f"expected float32 weights and at most 32 bits, got {dtype} for weights in {names}"
+    filters = [synthesis.f, *(layer.f for layer in synthesis.layers if layer.up == 2)]
+    if any(max(f.shape) > _GPU_TAPS for f in filters):
+        return f"expected filters of at most {_GPU_TAPS} taps, got more"
+    return refuse_triton("synthesis", synthesis.const)
+
+
+def _prepare_gpu(synthesis: Synthesis, dtype: torch.dtype) -> Executor:
+    from .gpu import GpuExecutor  # imports triton, which takes time and may be absent
+
+    return graphed(GpuExecutor(synthesis, dtype), synthesis.const.device)
+
+
+register("synthesis", "triton", _prepare_gpu, refuse=_refuse_gpu)
 register("synthesis", "cpu", CpuExecutor, refuse=_refuse_cpu)
 register("synthesis", "eager", EagerExecutor)
