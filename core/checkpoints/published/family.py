@@ -4,6 +4,7 @@ A family works on names and shapes alone: no file name, no code and no number of
 what it is.
 """
 
+import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -77,6 +78,21 @@ def argument(
         if attribute and isinstance(attributes, Mapping) and attribute in attributes:
             return cast("Mapping[str, object]", attributes)[attribute]
     return default
+
+
+def number(key: str, value: object, *, whole: bool = False, none: bool = False) -> object:
+    """Let `value` through if it is a finite number (or None, where that has a meaning).
+
+    Raises:
+        InputError: it is not; names `key`.
+    """
+    if value is None and none:
+        return None
+    kinds = int if whole else (int, float)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not math.isfinite(value):
+        kind = "a whole number" if whole else "a number"
+        raise InputError(f"{key} should be {kind}, got {ascii(value)[:40]}")
+    return value
 
 
 def shape_of(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...models.layers import fir_filter
-from .family import PublishedFamily, Shapes, Values, argument, count_layers, shape_of
-from .stylegan2 import GIVEN, channel_rule
+from .family import PublishedFamily, Shapes, Values, count_layers, shape_of
+from .stylegan2 import GIVEN, channel_rule, clamp, decay, group_size, mapping_rate
 
 # What is made up where a file lacks it: as many latents for the mean as its own sampler takes, and
 # noise that it would have drawn anew for every image.
@@ -54,9 +54,9 @@ def _infer_generator(shapes: Shapes, init: Values | None, given: Values) -> dict
         "channel_max": maximum,
         "num_mapping_layers": sum(1 for i in range(1, 65) if f"style.{i}.weight" in shapes),
         "architecture": "skip",
-        "conv_clamp": argument("conv_clamp", None, given, None),
-        "mapping_lr_multiplier": argument("mapping_lr_multiplier", None, given, 0.01),
-        "w_avg_beta": argument("w_avg_beta", None, given, 0.995),
+        "conv_clamp": clamp(None, given),
+        "mapping_lr_multiplier": mapping_rate(None, given),
+        "w_avg_beta": decay(None, given),
     }
 
 
@@ -78,11 +78,11 @@ def _infer_discriminator(shapes: Shapes, init: Values | None, given: Values) -> 
         "channel_base": base,
         "channel_max": maximum,
         "architecture": "resnet",
-        "conv_clamp": argument("conv_clamp", None, given, None),
+        "conv_clamp": clamp(None, given),
         "cmap_dim": None,
         "num_mapping_layers": 8,
         "mapping_lr_multiplier": 0.01,
-        "mbstd_group_size": argument("mbstd_group_size", None, given, 4),
+        "mbstd_group_size": group_size(None, given),
         "mbstd_num_channels": inputs - lowest,
     }
 

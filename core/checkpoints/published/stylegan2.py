@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...models.layers import fir_filter
-from .family import PublishedFamily, Shapes, Values, argument, count_layers, shape_of
+from .family import PublishedFamily, Shapes, Values, argument, count_layers, number, shape_of
 
 GIVEN = ("conv_clamp", "mapping_lr_multiplier", "channel_base", "channel_max")
 _SYNTHESIS_BLOCK = re.compile(r"synthesis\.b([1-9][0-9]{0,4})\.conv1\.weight")
@@ -47,16 +47,9 @@ def _infer_generator(shapes: Shapes, init: Values | None, given: Values) -> dict
         "channel_max": maximum,
         "num_mapping_layers": count_layers(shapes, "mapping.fc{}.weight"),
         "architecture": architecture,
-        "conv_clamp": argument(
-            "conv_clamp",
-            init,
-            given,
-            None,
-            within=("synthesis_kwargs",),
-            attribute="synthesis.b4.conv1.conv_clamp",
-        ),
-        "mapping_lr_multiplier": _mapping_rate(init, given),
-        "w_avg_beta": _decay(init, given),
+        "conv_clamp": clamp(init, given, "synthesis.b4.conv1.conv_clamp", "synthesis_kwargs"),
+        "mapping_lr_multiplier": mapping_rate(init, given),
+        "w_avg_beta": decay(init, given),
     }
 
 
@@ -82,18 +75,11 @@ def _infer_discriminator(shapes: Shapes, init: Values | None, given: Values) -> 
         "channel_base": base,
         "channel_max": maximum,
         "architecture": architecture,
-        "conv_clamp": argument(
-            "conv_clamp",
-            init,
-            given,
-            None,
-            within=("block_kwargs", "epilogue_kwargs"),
-            attribute="b4.conv.conv_clamp",
-        ),
+        "conv_clamp": clamp(init, given, "b4.conv.conv_clamp", "block_kwargs", "epilogue_kwargs"),
         "cmap_dim": None if c_dim == 0 or mapped == lowest else mapped,
         "num_mapping_layers": count_layers(shapes, "mapping.fc{}.weight") or 8,
-        "mapping_lr_multiplier": _mapping_rate(init, given),
-        "mbstd_group_size": _group_size(init, given),
+        "mapping_lr_multiplier": mapping_rate(init, given),
+        "mbstd_group_size": group_size(init, given),
         "mbstd_num_channels": inputs - lowest,
     }
 
@@ -132,6 +118,37 @@ def channel_rule(
     return base, maximum
 
 
+def clamp(init: Values | None, given: Values, attribute: str = "", *within: str) -> object:
+    """The bound of activations, which only the user or a pickle tells; None is none."""
+    value = argument("conv_clamp", init, given, None, within=within, attribute=attribute)
+    return number("conv_clamp", value, none=True)
+
+
+def mapping_rate(init: Values | None, given: Values) -> object:
+    """The learning-rate multiplier of the mapping network, .01 in every published one."""
+    key, attribute = "mapping_lr_multiplier", "mapping.fc0.bias_gain"  # of a linear layer, the same
+    if key in given:
+        return number(key, given[key])
+    value = argument(
+        "lr_multiplier", init, {}, 0.01, within=("mapping_kwargs",), attribute=attribute
+    )
+    return number(key, value)
+
+
+def decay(init: Values | None, given: Values) -> object:
+    """The decay of the mean of w, .995 in every published network."""
+    key, places = "w_avg_beta", ("mapping_kwargs",)
+    value = argument(key, init, given, 0.995, within=places, attribute=f"mapping.{key}")
+    return 0.995 if value is None else number(key, value)
+
+
+def group_size(init: Values | None, given: Values) -> object:
+    """The group of the minibatch statistic, 4 by default."""
+    key, places = "mbstd_group_size", ("epilogue_kwargs",)
+    value = argument(key, init, given, 4, within=places, attribute="b4.mbstd.group_size")
+    return 4 if value is None else number(key, value, whole=True)
+
+
 def with_filters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Add the FIR filters that some re-saved files leave out, as they never change."""
     result = dict(tensors)
@@ -159,39 +176,6 @@ def _resolutions(shapes: Shapes, pattern: re.Pattern[str], first: int | None = N
 
 def _label_size(shapes: Shapes) -> int:
     return shape_of(shapes, "mapping.embed.weight", 2)[1] if "mapping.embed.weight" in shapes else 0
-
-
-def _mapping_rate(init: Values | None, given: Values) -> object:
-    if "mapping_lr_multiplier" in given:
-        return given["mapping_lr_multiplier"]
-    attribute = "mapping.fc0.bias_gain"  # of a linear layer, its learning-rate multiplier
-    return argument(
-        "lr_multiplier", init, {}, 0.01, within=("mapping_kwargs",), attribute=attribute
-    )
-
-
-def _decay(init: Values | None, given: Values) -> object:
-    value = argument(
-        "w_avg_beta",
-        init,
-        given,
-        0.995,
-        within=("mapping_kwargs",),
-        attribute="mapping.w_avg_beta",
-    )
-    return 0.995 if value is None else value
-
-
-def _group_size(init: Values | None, given: Values) -> object:
-    value = argument(
-        "mbstd_group_size",
-        init,
-        given,
-        4,
-        within=("epilogue_kwargs",),
-        attribute="b4.mbstd.group_size",
-    )
-    return 4 if value is None else value
 
 
 def _roundest(low: int, high: int) -> int:
