@@ -152,6 +152,8 @@ _FLAGS: dict[str, Any] = {
 # Pointers to activations and weights; all others are float32.
 _ACTIVATIONS = ("x_ptr", "w_ptr", "y_ptr", "u_ptr", "dy_ptr", "du_ptr", "dxs_ptr", "dx_ptr")
 _FLOATS = ("gain", "clamp", "rgb_clamp")
+# Divisible by 16 in every layer of a real network, as the launcher finds out at run time.
+_ALIGNED = ("inputs", "outputs", "count", "size", "noise_stride", "split_stride")
 
 
 def _signature(kernel: Any, chosen: dict[str, Any], pointer: str) -> dict[str, str]:
@@ -164,5 +166,5 @@ def _signature(kernel: Any, chosen: dict[str, Any], pointer: str) -> dict[str, s
         elif name.endswith("_ptr"):
             types[name] = "*fp32"
         else:
-            types[name] = "fp32" if name in _FLOATS else "i32"
+            types[name] = "fp32" if name in _FLOATS else "i32:16" if name in _ALIGNED else "i32"
     return types

@@ -44,7 +44,7 @@ CONV_TILES = (
     ConvTile(128, 64, 64, 4, 3),
     ConvTile(256, 64, 32, 8, 4),
     ConvTile(256, 32, 32, 8, 4),
-    ConvTile(64, 64, 64, 4, 4),
+    ConvTile(64, 64, 64, 4, 3),
     ConvTile(16, 64, 64, 4, 4),
     ConvTile(16, 32, 32, 2, 3),
 )
