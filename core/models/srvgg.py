@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .conv import fastest_format
+from .conv import conv2d, fastest_format
 from .levels import check_sizes
 
 Activation = Literal["prelu", "relu", "leakyrelu"]
@@ -94,7 +94,7 @@ class SRVGG(nn.Module):
             raise ValueError(f"SRVGG: expected img [N, {channels}, H, W], got {tuple(img.shape)}")
         x = fastest_format(img)
         for layer in self.body:
-            x = layer(x)
+            x = conv2d(x, layer) if isinstance(layer, nn.Conv2d) else layer(x)
         base = functional.interpolate(img, scale_factor=float(scale), mode="nearest")
         return functional.pixel_shuffle(x.contiguous(), scale) + base
 
