@@ -19,7 +19,9 @@ from .vqgan import (
     Upsample,
     VectorQuantizer,
     group_norm,
+    normalize,
     pixel_attention,
+    swish_of,
 )
 
 _SHORTCUT = "conv_out"
@@ -111,7 +113,7 @@ class BlockStack(nn.Module):
         """Run all; at each tap, go on with what `visit` makes of the size and the features."""
         for index, block in enumerate(self.blocks):
             if isinstance(block, nn.GroupNorm):
-                x = functional.silu(block(x))
+                x = swish_of(normalize(x, block))
             else:
                 x = conv2d(x, block) if isinstance(block, nn.Conv2d) else block(x)
             if index in self.taps:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .conv import conv2d, fastest_format
 from .levels import check_sizes
@@ -19,7 +18,9 @@ from .vqgan import (
     Upsample,
     VectorQuantizer,
     group_norm,
+    normalize,
     pixel_attention,
+    swish_of,
 )
 
 _SHORTCUT = "nin_shortcut"
@@ -140,7 +141,7 @@ class Encoder(nn.Module):
                 x = level.get_submodule("downsample")(x)
         levels[-1] = self.mid.block_1(x)  # the published decoder asks with this one
         middle = self.mid.block_2(self.mid.attn_1(levels[-1]))
-        z = conv2d(functional.silu(self.norm_out(middle)), self.conv_out)
+        z = conv2d(swish_of(normalize(middle, self.norm_out)), self.conv_out)
         return z, levels, middle
 
 
@@ -177,7 +178,7 @@ class Decoder(nn.Module):
             x = level(x, levels[index])
             if index > 0:
                 x = level.get_submodule("upsample")(x)
-        return conv2d(functional.silu(self.norm_out(x)), self.conv_out)
+        return conv2d(swish_of(normalize(x, self.norm_out)), self.conv_out)
 
 
 class RestoreFormer(nn.Module):

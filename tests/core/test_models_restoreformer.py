@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from ganvas.core.checkpoints.published.restoreformer import RESTOREFORMER
 from ganvas.core.errors import InputError
 from ganvas.core.models.restoreformer import CrossAttention, RestoreFormer
+from ganvas.core.models.vqgan import normalize
 
 from .random_networks import (
     assert_batch_independent,
@@ -138,3 +140,13 @@ def test_refusals():
     shapes["decoder.up.0.attn.0.q.weight"] = (32, 32, 1, 1)
     with pytest.raises(InputError, match=r"RestoreFormer\+\+"):
         RESTOREFORMER.infer(shapes, None, {})
+
+
+def test_normalisation_of_large_images_is_exact():
+    norm = randomised(nn.GroupNorm(32, 32, eps=1e-6))
+    x = (torch.randn(2, 32, 300, 401) * 1.5 + 3).contiguous(memory_format=torch.channels_last)
+    expected = functional.group_norm(x.double(), 32, norm.weight.double(), norm.bias.double(), 1e-6)
+    with torch.no_grad():
+        y = normalize(x, norm)
+    assert float((y - expected).norm() / expected.norm()) < 1e-6
+    assert torch.equal(normalize(x.requires_grad_(), norm), norm(x))
