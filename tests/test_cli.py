@@ -19,7 +19,7 @@ from ganvas.core.images import read_image, save_png
 from ganvas.core.models.stylegan2 import Generator
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ["run", "train", "sample", "inspect", "faces", "metrics", "bench"]
+COMMANDS = ["run", "train", "sample", "inspect", "convert", "faces", "metrics", "bench"]
 
 
 @pytest.fixture(scope="module")

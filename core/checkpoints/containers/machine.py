@@ -19,10 +19,11 @@ from ...errors import InputError
 from .source import Source, Stream
 
 MAX_OPCODES = 1_000_000
-MAX_COPIES = 1 << 26
+MAX_COPIES = 1 << 23
 MAX_NAME = 512
 MAX_INTEGER_BYTES = 256
 MAX_PROTOCOL = 5
+_TAKES_TOO_MUCH = "the pickle takes more values than it has made"
 RAW_STATE = ""  # key in Inert.state of a state that is no dict; no attribute has this name
 
 
@@ -114,7 +115,7 @@ class Machine:
     def pop(self) -> Any:
         """Take the top of the stack."""
         if not self.stack:
-            raise InputError("the pickle takes more values than it has made")
+            raise InputError(_TAKES_TOO_MUCH)
         return self.stack.pop()
 
     def top(self, kind: type | tuple[type, ...], what: str) -> Any:
@@ -126,7 +127,7 @@ class Machine:
     def pop_mark(self) -> list[Any]:
         """Take everything since the last mark."""
         if not self.marks:
-            raise InputError("the pickle takes more values than it has made")
+            raise InputError(_TAKES_TOO_MUCH)
         items = self.stack
         self.stack = self.marks.pop()
         return items
@@ -152,7 +153,7 @@ class Machine:
     def remember(self, index: int) -> None:
         """Store the top of the stack under `index`."""
         if not self.stack:
-            raise InputError("the pickle takes more values than it has made")
+            raise InputError(_TAKES_TOO_MUCH)
         self.memo[index] = self.stack[-1]
 
     def recall(self, index: int) -> None:

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 
 from ...errors import InputError
-from .machine import RAW_STATE, Budget, Function, Inert, Lookup, is_key
+from .machine import RAW_STATE, Budget, Function, Inert, Lookup, as_dict, is_key
 from .source import Blob, Source
 from .tensors import STORAGES, LazyTensor, Storage, make_tensor
 
@@ -23,6 +23,7 @@ PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 TENSORFLOW = "dnnlib.tflib.network.Network"
 _SCALARS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 _MAX_ARRAY = 64
+_MAX_CLASS_NAME = 200
 
 # Classes whose objects are kept by name: networks' modules, settings, optimizers, callbacks.
 _INERT = frozenset(
@@ -106,7 +107,7 @@ def allow_list(budget: Budget, load_bytes: Callable[[Blob], object]) -> Lookup:
         items = sequence(*args)
         if not all(is_key(item) for item in items):
             raise ValueError
-        budget.copy(64)
+        budget.copy(64 + 7 * len(items))  # hashing takes longer than copying
         return set(items)
 
     def encode(text: object, encoding: object = "latin1") -> Blob:
@@ -127,6 +128,16 @@ def allow_list(budget: Budget, load_bytes: Callable[[Blob], object]) -> Lookup:
             raise ValueError
         return function.apply(*cast("tuple[object, ...]", args))
 
+    def persistent_object(meta: object, *rest: object) -> Inert:
+        # Class name and state are kept; the source text in `module_src` is dropped here.
+        entries = as_dict(meta) or {}
+        name, state = entries.get("class_name"), as_dict(entries.get("state")) or {}
+        if not isinstance(name, str) or len(name) > _MAX_CLASS_NAME:
+            raise ValueError
+        budget.copy(len(state))
+        kept = {key: value for key, value in state.items() if isinstance(key, str)}
+        return Inert(PERSISTENT, (name,), kept)
+
     table: dict[str, Callable[..., object]] = {
         "collections.OrderedDict": dictionary,
         "collections.defaultdict": dictionary,
@@ -145,7 +156,7 @@ def allow_list(budget: Budget, load_bytes: Callable[[Blob], object]) -> Lookup:
         "torch._tensor._rebuild_from_type_v2": subclass,
         "torch.Size": sequence,
         "numpy.dtype": lambda *args: Inert("numpy.dtype", args),
-        PERSISTENT: _persistent_object,
+        PERSISTENT: persistent_object,
     }
     for module in ("builtins", "__builtin__"):
         table |= {f"{module}.dict": dictionary, f"{module}.list": sequence}
@@ -161,7 +172,7 @@ def allow_list(budget: Budget, load_bytes: Callable[[Blob], object]) -> Lookup:
         if full in table:
             return Function(full, table[full])
         if full.endswith("." + PERSISTENT):
-            return Function(PERSISTENT, _persistent_object)
+            return Function(PERSISTENT, persistent_object)
         storage = storage_class(module, name)
         if storage is not None:
             return storage
@@ -222,18 +233,6 @@ def plain(value: object) -> object:
     if count > _MAX_ARRAY or data.length != count * dtype.itemsize:
         return value
     return np.frombuffer(data.read(8 * _MAX_ARRAY), dtype).tolist()
-
-
-def _persistent_object(meta: object, *rest: object) -> Inert:
-    """A module of a StyleGAN pickle: its class name and state; its source text is dropped."""
-    entries = cast("dict[object, object]", meta) if isinstance(meta, dict) else {}
-    name, state = entries.get("class_name"), entries.get("state")
-    if not isinstance(name, str) or len(name) > 200:
-        raise ValueError
-    result = Inert(PERSISTENT, (name,))
-    if isinstance(state, dict):
-        result.state = cast("dict[str, object]", state)
-    return result
 
 
 def _tensor(storage: object, offset: object, shape: object, stride: object, *_: object) -> object:
