@@ -349,14 +349,8 @@ def exactly_here(device: torch.device) -> Iterator[None]:
         stack.enter_context(torch.autocast(device.type, enabled=False))
         if device.type == "cuda":
             stack.enter_context(torch.cuda.device(device))
-            stack.enter_context(
-                cudnn.flags(
-                    enabled=cudnn.enabled,
-                    benchmark=True,
-                    deterministic=cudnn.deterministic,
-                    allow_tf32=cudnn.allow_tf32,
-                )
-            )
+            stack.callback(setattr, cudnn, "benchmark", cudnn.benchmark)
+            cudnn.benchmark = True
         yield
 
 

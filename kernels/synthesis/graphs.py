@@ -97,7 +97,12 @@ class CudaRecorder:
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 image = run()
             size = max(torch.cuda.memory_reserved() - before, image.nbytes)
-            return Recording(graph.replay, image, size)
+
+        def replay() -> None:
+            with torch.cuda.device(self._device):
+                graph.replay()
+
+        return Recording(replay, image, size)
 
     def wait(self) -> None:
         if self._marked is not None:
@@ -113,7 +118,10 @@ class CudaRecorder:
 
     def settings(self) -> Hashable:
         cudnn = torch.backends.cudnn
-        return cudnn.deterministic, cudnn.allow_tf32, cudnn.enabled
+        # Newer versions of torch refuse to read allow_tf32 once their own setting was used.
+        conv = getattr(cudnn, "conv", None)
+        precision = cudnn.allow_tf32 if conv is None else conv.fp32_precision
+        return cudnn.deterministic, cudnn.enabled, precision
 
 
 @dataclass

@@ -37,7 +37,7 @@ LAYER_TILES = (
     ConvTile(128, 64, 64, 8, 3),
     ConvTile(256, 64, 32, 8, 4),
     ConvTile(128, 32, 32, 4, 4),
-    ConvTile(256, 32, 32, 8, 4),
+    ConvTile(256, 32, 32, 4, 4),
 )
 _SMALLEST = tl.constexpr(1e-8)
 _EPSILON = tl.constexpr(EPSILON)
