@@ -112,6 +112,21 @@ def test_inspect_prints_text_or_json(model, capsys):
     assert report["config"]["img_resolution"] == 8
 
 
+def test_convert_writes_a_model_that_loads_and_says_how_near_it_is(model, tmp_path, capsys):
+    state = checkpoints.load(model).generator.state_dict()
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "net.pth")
+    target = tmp_path / "net.safetensors"
+    assert main(["convert", str(tmp_path / "net.pth"), str(target), "conv_clamp=256"]) == 0
+    text = capsys.readouterr().out
+    assert "weights bit-equal; outputs differ by at most 0 " in text
+    loaded = checkpoints.load(target)
+    assert loaded.config["conv_clamp"] == 256 and loaded.training["epoch"] == 3
+    for wrong in (["conv_clamp"], ["conv_clamp=x"], ["--dtype", "int4"], ["--network", "D"]):
+        out = str(tmp_path / "other.safetensors")
+        assert main(["convert", str(tmp_path / "net.pth"), out, *wrong]) == 2
+        assert capsys.readouterr().err.count("\n") == 1 and not Path(out).exists()
+
+
 def test_sample_writes_one_image_per_seed_and_a_sheet(model, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["sample", str(model), "--seeds", "0-2,9", "--device", "cpu", "--sheet"]

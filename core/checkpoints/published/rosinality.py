@@ -21,6 +21,8 @@ from .stylegan2 import GIVEN, channel_rule, clamp, decay, group_size, mapping_ra
 # What is made up where a file lacks it: as many latents for the mean as its own sampler takes, and
 # noise that it would have drawn anew for every image.
 _MEAN_LATENTS = 4096
+_MEAN_CHUNK = 256
+_MAPPING_RATE = 0.01
 _MADE_UP_SEED = 0
 _MAX_LEVELS = 11
 _GAIN_UP = 4.0
@@ -169,15 +171,19 @@ def _filter(kernel: Tensor | None) -> Tensor:
 
 def _mean_w(result: Mapping[str, Tensor], layers: int) -> Tensor:
     """The mean of w over seeded latents, for files without `latent_avg`."""
-    rate = 0.01
     z_dim = result["mapping.fc0.weight"].shape[1]
-    w = _drawn(_MADE_UP_SEED, _MEAN_LATENTS, z_dim)
-    w = w * (w.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-    for index in range(layers):
-        weight, bias = (result[f"mapping.fc{index}.{part}"].float() for part in ("weight", "bias"))
-        y = w @ (weight.t() * (rate / math.sqrt(weight.shape[1]))) + bias * rate
-        w = torch.nn.functional.leaky_relu(y, 0.2) * math.sqrt(2)
-    return w.mean(dim=0)
+    rng = np.random.RandomState(_MADE_UP_SEED)
+    total = torch.zeros(())
+    for _ in range(_MEAN_LATENTS // _MEAN_CHUNK):  # a few at a time, to take little memory
+        w = torch.as_tensor(rng.randn(_MEAN_CHUNK, z_dim), dtype=torch.float32)
+        w = w * (w.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+        for index in range(layers):
+            weight = result[f"mapping.fc{index}.weight"].float()
+            bias = result[f"mapping.fc{index}.bias"].float() * _MAPPING_RATE
+            y = w @ weight.t() * (_MAPPING_RATE / math.sqrt(weight.shape[1])) + bias
+            w = torch.nn.functional.leaky_relu(y, 0.2) * math.sqrt(2)
+        total = total + w.sum(dim=0)
+    return total / _MEAN_LATENTS
 
 
 def _drawn(seed: int, rows: int, columns: int) -> Tensor:
