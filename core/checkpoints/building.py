@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .containers import LazyTensor
+from .containers.tensors import DTYPE_NAMES
 from .registry import Architecture
 from .saving import is_finite
 
@@ -83,7 +84,8 @@ def check_fit(arch: str, expected: Mapping[str, Tensor], found: Mapping[str, Ten
                 f"got {list(other.shape)}"
             )
         if other.is_floating_point() != tensor.is_floating_point():
-            raise InputError(f"{name} should hold {tensor.dtype} numbers, got {other.dtype}")
+            kind = DTYPE_NAMES.get(other.dtype, str(other.dtype))
+            raise InputError(f"{name} should hold {tensor.dtype} numbers, got {kind}")
 
 
 def _as_expected(expected: Mapping[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
