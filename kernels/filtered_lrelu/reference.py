@@ -114,7 +114,8 @@ def _slopes(
     flip_filter: bool,
 ) -> Tensor:
     mid = _upsampled(x, fu, b, up, padding, flip_filter)
-    slopes = torch.where(mid > 0, gain, gain * slope).to(mid.dtype)
+    # Of two numbers, `where` would make float32.
+    slopes = torch.where(mid > 0, mid.new_full((), gain), mid.new_full((), gain * slope))
     return slopes if clamp is None else slopes * ((slopes * mid).abs() <= clamp)
 
 

@@ -258,3 +258,11 @@ def test_rejects(arguments, words):
     call = {"x": torch.zeros(1, 1, 4, 4), **arguments}
     with pytest.raises(ValueError, match="^filtered_lrelu: .*" + words):
         filtered_lrelu(call.pop("x"), **call)
+
+
+def test_slopes_have_the_precision_of_the_image():
+    x = torch.tensor([2.0, -2.0], dtype=torch.float64).reshape(1, 1, 1, 2).requires_grad_()
+    filtered_lrelu(x, gain=1 / 3, slope=0.1).sum().backward()
+    assert x.grad is not None
+    want = torch.tensor([1 / 3, 0.1 / 3], dtype=torch.float64)
+    torch.testing.assert_close(x.grad.flatten(), want, rtol=1e-15, atol=0)
