@@ -87,6 +87,12 @@ def _stylegan2_discriminator(**config: Any) -> nn.Module:
     return Discriminator(**config)
 
 
+def _stylegan3_generator(**config: Any) -> nn.Module:
+    from ..models.stylegan3 import Generator
+
+    return Generator(**config)
+
+
 def _restore_unet(**config: Any) -> nn.Module:
     from ..models.unet import RestorationUNet
 
@@ -110,6 +116,14 @@ ARCHITECTURES: dict[str, Architecture] = {
             summary="StyleGAN2 discriminator: images to logits",
             factory=_stylegan2_discriminator,
             convention="discriminator(img, c=None) -> logits [N, 1]",
+            licence=_NVIDIA,
+        ),
+        Architecture(
+            "stylegan3-generator",
+            role="generator",
+            summary="StyleGAN3 generator, T or R: latents to images free of aliasing",
+            factory=_stylegan3_generator,
+            convention="generator(z, c=None, truncation_psi=1.0, transform=None) -> images",
             licence=_NVIDIA,
         ),
         Architecture(

@@ -5,11 +5,13 @@ from .rosinality import DISCRIMINATOR as ROSINALITY_DISCRIMINATOR
 from .rosinality import GENERATOR as ROSINALITY_GENERATOR
 from .stylegan2 import DISCRIMINATOR as STYLEGAN2_DISCRIMINATOR
 from .stylegan2 import GENERATOR as STYLEGAN2_GENERATOR
+from .stylegan3 import GENERATOR as STYLEGAN3_GENERATOR
 
 # Order matters where one file could pass for two: the first that detects it wins.
 FAMILIES: tuple[PublishedFamily, ...] = (
     STYLEGAN2_GENERATOR,
     STYLEGAN2_DISCRIMINATOR,
+    STYLEGAN3_GENERATOR,
     ROSINALITY_GENERATOR,
     ROSINALITY_DISCRIMINATOR,
 )
