@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any, Literal, cast
 
 from torch import nn
@@ -75,28 +76,14 @@ class Architecture:
             raise InputError(f"config does not describe a {self.id}: {sentence}") from error
 
 
-def _stylegan2_generator(**config: Any) -> nn.Module:
-    from ..models.stylegan2 import Generator
+def _model(module: str, name: str) -> Callable[..., nn.Module]:
+    """The class `name` of core/models/`module`.py, imported when it is first built."""
 
-    return Generator(**config)
+    def build(**config: Any) -> nn.Module:
+        models = import_module(f"..models.{module}", __package__)
+        return cast("nn.Module", getattr(models, name)(**config))
 
-
-def _stylegan2_discriminator(**config: Any) -> nn.Module:
-    from ..models.stylegan2 import Discriminator
-
-    return Discriminator(**config)
-
-
-def _stylegan3_generator(**config: Any) -> nn.Module:
-    from ..models.stylegan3 import Generator
-
-    return Generator(**config)
-
-
-def _restore_unet(**config: Any) -> nn.Module:
-    from ..models.unet import RestorationUNet
-
-    return RestorationUNet(**config)
+    return build
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -106,7 +93,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "stylegan2-generator",
             role="generator",
             summary="StyleGAN2 generator: latents to images",
-            factory=_stylegan2_generator,
+            factory=_model("stylegan2", "Generator"),
             convention="generator(z, c=None, truncation_psi=1.0, noise_mode='const') -> images",
             licence=_NVIDIA,
         ),
@@ -114,7 +101,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "stylegan2-discriminator",
             role="discriminator",
             summary="StyleGAN2 discriminator: images to logits",
-            factory=_stylegan2_discriminator,
+            factory=_model("stylegan2", "Discriminator"),
             convention="discriminator(img, c=None) -> logits [N, 1]",
             licence=_NVIDIA,
         ),
@@ -122,15 +109,74 @@ ARCHITECTURES: dict[str, Architecture] = {
             "stylegan3-generator",
             role="generator",
             summary="StyleGAN3 generator, T or R: latents to images free of aliasing",
-            factory=_stylegan3_generator,
+            factory=_model("stylegan3", "Generator"),
             convention="generator(z, c=None, truncation_psi=1.0, transform=None) -> images",
             licence=_NVIDIA,
+        ),
+        Architecture(
+            "rrdbnet",
+            role="network",
+            summary="ESRGAN's RRDBNet: super-resolution by 1, 2 or 4",
+            factory=_model("rrdbnet", "RRDBNet"),
+            image_range=(0.0, 1.0),
+            convention="network(img) -> enlarged img",
+        ),
+        Architecture(
+            "srvgg",
+            role="network",
+            summary="Real-ESRGAN's compact network: fast super-resolution",
+            factory=_model("srvgg", "SRVGG"),
+            image_range=(0.0, 1.0),
+            convention="network(img) -> enlarged img",
+        ),
+        Architecture(
+            "gfpgan",
+            role="network",
+            summary="GFPGANv1Clean: restores aligned faces with a StyleGAN2 prior",
+            factory=_model("gfpgan", "GFPGAN"),
+            convention="network(img, noise_mode='const') -> restored img",
+        ),
+        Architecture(
+            "restoreformer",
+            role="network",
+            summary="RestoreFormer: restores aligned faces by attention to a dictionary",
+            factory=_model("restoreformer", "RestoreFormer"),
+            convention="network(img) -> restored img",
+        ),
+        Architecture(
+            "codeformer",
+            role="network",
+            summary="CodeFormer: restores aligned faces by predicting codes of a dictionary",
+            factory=_model("codeformer", "CodeFormer"),
+            convention="network(img, w=None, adain=None) -> restored img; w is the fidelity, 0..1",
+            licence="the published weights are non-commercial (S-Lab License 1.0)",
+        ),
+        Architecture(
+            "pix2pix-unet",
+            role="network",
+            summary="pix2pix's U-Net: image to image",
+            factory=_model("pix2pix_unet", "Pix2PixUNet"),
+            convention="network(img, bn='batch', dropout='off') -> translated img",
+        ),
+        Architecture(
+            "cyclegan-resnet",
+            role="network",
+            summary="CycleGAN's residual network: image to image",
+            factory=_model("cyclegan_resnet", "CycleGANResNet"),
+            convention="network(img, bn='batch', dropout='off') -> translated img",
+        ),
+        Architecture(
+            "patchgan",
+            role="discriminator",
+            summary="PatchGAN discriminator: images to a map of logits",
+            factory=_model("patchgan", "PatchGAN"),
+            convention="discriminator(img) -> logits [N, 1, H', W']",
         ),
         Architecture(
             "restore-unet",
             role="network",
             summary="restoration U-Net: damaged image to restored image",
-            factory=_restore_unet,
+            factory=_model("unet", "RestorationUNet"),
             convention="network(img) -> restored img",
         ),
     )

@@ -1,8 +1,14 @@
 """The families of published checkpoints that are recognised by the names and shapes they hold."""
 
+from .codeformer import CODEFORMER
 from .family import ATTRIBUTES, PublishedFamily, Shapes, Values
+from .gfpgan import GFPGAN
+from .image_translation import CYCLEGAN_RESNET, PATCHGAN, PIX2PIX_UNET
+from .restoreformer import RESTOREFORMER
 from .rosinality import DISCRIMINATOR as ROSINALITY_DISCRIMINATOR
 from .rosinality import GENERATOR as ROSINALITY_GENERATOR
+from .rrdbnet import RRDBNET
+from .srvgg import SRVGG
 from .stylegan2 import DISCRIMINATOR as STYLEGAN2_DISCRIMINATOR
 from .stylegan2 import GENERATOR as STYLEGAN2_GENERATOR
 from .stylegan3 import GENERATOR as STYLEGAN3_GENERATOR
@@ -14,6 +20,14 @@ FAMILIES: tuple[PublishedFamily, ...] = (
     STYLEGAN3_GENERATOR,
     ROSINALITY_GENERATOR,
     ROSINALITY_DISCRIMINATOR,
+    GFPGAN,
+    CODEFORMER,
+    RESTOREFORMER,
+    RRDBNET,
+    SRVGG,
+    PIX2PIX_UNET,
+    CYCLEGAN_RESNET,
+    PATCHGAN,
 )
 
 
