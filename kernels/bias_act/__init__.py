@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ..layout import register_triton
 from ..registry import register
 from . import cpu_backend, reference
 from .op import bias_act_op
@@ -11,6 +12,8 @@ __all__ = ["ACTIVATIONS", "bias_act"]
 
 register("bias_act", "eager", reference.bias_act)
 register("bias_act_backward", "eager", reference.bias_act_backward)
+for _op in ("bias_act", "bias_act_backward"):
+    register_triton(_op, f"{__name__}.triton_backend", _op)
 register("bias_act", "cpu", cpu_backend.bias_act, refuse=cpu_backend.refuse)
 register(
     "bias_act_backward",

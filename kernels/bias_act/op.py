@@ -95,6 +95,7 @@ def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Ten
     _, act, alpha, gain, _ = ctx.settings
     ctx.piecewise = reference.is_piecewise(act, alpha, gain)
     ctx.set_materialize_grads(False)
+    ctx.shape, ctx.dtype = dy.shape, dy.dtype
     ctx.save_for_backward(None if ctx.piecewise else dy, saved, b)
 
 
@@ -102,20 +103,20 @@ def _backward_backward(
     ctx: Any, ddx: Tensor | None, ddb: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     dy, saved, b = ctx.saved_tensors
-    dim, *settings = ctx.settings
+    dim, act, alpha, gain, clamp = ctx.settings
     rest = (None,) * (_SETTINGS + 1)
     if ddb is not None and ddb.numel():
-        like = saved if saved is not None else ddx
-        shape = [-1 if axis == dim else 1 for axis in range(like.ndim)]
-        ddb = ddb.to(like.dtype).reshape(shape)
-        ddx = ddb.expand(like.shape) if ddx is None else ddx + ddb
+        shape = [-1 if axis == dim else 1 for axis in range(len(ctx.shape))]
+        ddb = ddb.to(ctx.dtype).reshape(shape)
+        ddx = ddb.expand(ctx.shape) if ddx is None else ddx + ddb
     if ddx is None:
         return None, None, None, *rest
     if ctx.piecewise:
-        return bias_act_backward_op(ddx, saved, b, dim, *settings, False)[0], None, None, *rest
+        ddy, _ = bias_act_backward_op(ddx, saved, b, dim, act, alpha, gain, clamp, False)
+        return ddy, None, None, *rest
 
     def gradient_of_x(dy: Tensor, x: Tensor, b: Tensor | None) -> Tensor:
-        return reference.bias_act_backward(dy, x, b, dim, *settings, False)[0]
+        return reference.bias_act_backward(dy, x, b, *ctx.settings, False)[0]
 
     needs = ctx.needs_input_grad[:3]
     return *differentiable_gradients(gradient_of_x, (dy, saved, b), needs, ddx), *rest

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import build
 from ..layout import memory_format
+from ..registry import is_forced
 from .reference import Padding, Pair, result_size
 
 _DTYPES = (torch.float32, torch.bfloat16)
@@ -24,7 +25,8 @@ def refuse(
         return f"expected a CPU tensor, got {x.device.type}"
     if x.dtype not in _DTYPES:
         return f"expected float32 or bfloat16, got {x.dtype}"
-    if memory_format(x) is torch.contiguous_format and x.numel() > _FEW:
+    rows = memory_format(x) is torch.contiguous_format
+    if rows and x.numel() > _FEW and not is_forced("cpu", "upfirdn2d"):
         widest = max(x.shape[3], result_size(x, f, up, down, padding)[1])
         if widest < _MIN_WIDTH:
             return f"expected channels_last or rows of at least {_MIN_WIDTH}, got {widest}"

@@ -152,6 +152,18 @@ def test_gradients_recorded_for_a_second_order_equal_plain_ones(backend, act, cl
         assert_near(s, w, scale=5.0)
 
 
+@pytest.mark.parametrize("clamp", [None, 9.0])
+def test_the_gradient_of_the_bias_alone_is_differentiated(backend, clamp):
+    x, b = torch.randn(2, 3, 4), torch.randn(3, requires_grad=True)
+    scale = torch.randn(2, 3, 4, requires_grad=True)
+    y = bias_act(x, b, act="linear", gain=2.0, clamp=clamp)
+    (db,) = torch.autograd.grad((y * scale).sum(), b, create_graph=True)
+    (dscale,) = torch.autograd.grad(db[1], scale)
+    want = torch.zeros(2, 3, 4)
+    want[:, 1] = 2.0
+    assert torch.equal(dscale, want)
+
+
 @pytest.mark.parametrize("act", ["lrelu", "swish"])
 def test_an_input_used_twice_is_counted_twice(act):
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)

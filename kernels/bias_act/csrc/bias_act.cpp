@@ -39,8 +39,12 @@ struct Blocks {
 
 template <typename Body>
 void for_each(int64_t count, int64_t elements, int threads, const Body& body) {
-#pragma omp parallel for num_threads(threads) schedule(static) if (elements >= kParallel)
-  for (int64_t i = 0; i < count; ++i) body(i);
+#pragma omp parallel num_threads(threads) if (elements >= kParallel)
+  {
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < count; ++i) body(i);
+    finish_writes();
+  }
 }
 
 // A row of few channels fills no vector: sixteen rows are one of sixteen times the channels.
@@ -49,7 +53,7 @@ inline bool narrow(int64_t outer, int64_t channels, int64_t inner) {
   return inner == 1 && channels < 2 * kLanes && outer >= kRepeat;
 }
 
-template <typename T>
+template <bool kStream, typename T>
 void forward(T* y, const T* x, const float* bias, int64_t outer, int64_t channels, int64_t inner,
              const Slopes& slopes, int threads) {
   const float none = 0.0f;
@@ -58,7 +62,7 @@ void forward(T* y, const T* x, const float* bias, int64_t outer, int64_t channel
     std::vector<float> wide(channels * kRepeat);
     for (int64_t i = 0; i < channels * kRepeat; ++i) wide[i] = bias[i % channels];
     const int64_t whole = outer / kRepeat, done = whole * kRepeat;
-    forward(y, x, wide.data(), whole, channels * kRepeat, 1, slopes, threads);
+    forward<false>(y, x, wide.data(), whole, channels * kRepeat, 1, slopes, threads);
     y += done * channels;
     x += done * channels;
     outer -= done;
@@ -71,7 +75,7 @@ void forward(T* y, const T* x, const float* bias, int64_t outer, int64_t channel
         const int64_t at = row * channels;
         packs(channels, [&](int64_t i, auto pack) {
           using Pack = decltype(pack);
-          store(y + at + i, activate(load<Pack>(x + at + i) + load<Pack>(bias + i), slopes));
+          write<kStream>(y + at + i, activate(load<Pack>(x + at + i) + load<Pack>(bias + i), slopes));
         });
       }
     } else {
@@ -81,21 +85,21 @@ void forward(T* y, const T* x, const float* bias, int64_t outer, int64_t channel
       packs(std::min(blocks.length, inner - begin), [&](int64_t i, auto pack) {
         using Pack = decltype(pack);
         Pack z = load<Pack>(x + at + i);
-        store(y + at + i, activate(bias ? z + b : z, slopes));
+        write<kStream>(y + at + i, activate(bias ? z + b : z, slopes));
       });
     }
   });
 }
 
-template <typename T>
+template <bool kStream, typename T>
 void backward(T* dx, float* db, const T* dy, const T* y, int64_t outer, int64_t channels,
               int64_t inner, const Slopes& slopes, int threads) {
   if (db && narrow(outer, channels, inner)) {
     const int64_t wide = channels * kRepeat, whole = outer / kRepeat, done = whole * kRepeat;
     std::vector<float> sums(wide), rest(channels);
-    backward(dx, sums.data(), dy, y, whole, wide, 1, slopes, threads);
+    backward<false>(dx, sums.data(), dy, y, whole, wide, 1, slopes, threads);
     const int64_t at = done * channels;
-    backward(dx + at, rest.data(), dy + at, y + at, outer - done, channels, 1, slopes, threads);
+    backward<false>(dx + at, rest.data(), dy + at, y + at, outer - done, channels, 1, slopes, threads);
     for (int64_t i = 0; i < wide; ++i) rest[i % channels] += sums[i];
     std::copy(rest.begin(), rest.end(), db);
     return;
@@ -112,7 +116,7 @@ void backward(T* dx, float* db, const T* dy, const T* y, int64_t outer, int64_t 
         packs(channels, [&](int64_t i, auto pack) {
           using Pack = decltype(pack);
           Pack dz = differentiate(load<Pack>(dy + at + i), load<Pack>(y + at + i), slopes);
-          store(dx + at + i, dz);
+          write<kStream>(dx + at + i, dz);
           if (sums) store(sums + i, load<Pack>(sums + i) + dz);
         });
       }
@@ -130,7 +134,7 @@ void backward(T* dx, float* db, const T* dy, const T* y, int64_t outer, int64_t 
       packs(std::min(blocks.length, inner - begin), [&](int64_t i, auto pack) {
         using Pack = decltype(pack);
         Pack dz = differentiate(load<Pack>(dy + at + i), load<Pack>(y + at + i), slopes);
-        store(dx + at + i, dz);
+        write<kStream>(dx + at + i, dz);
         add(dz);
       });
       if (sums) *sums = sum(total) + last;
@@ -150,6 +154,25 @@ void backward(T* dx, float* db, const T* dy, const T* y, int64_t outer, int64_t 
   }
 }
 
+template <typename T>
+void run_forward(void* y, const void* x, const float* bias, int64_t outer, int64_t channels,
+                 int64_t inner, const Slopes& slopes, int threads) {
+  T* to = static_cast<T*>(y);
+  const bool stream = streams(to, outer * channels * inner, inner == 1 ? channels : inner);
+  const auto run = stream ? forward<true, T> : forward<false, T>;
+  run(to, static_cast<const T*>(x), bias, outer, channels, inner, slopes, threads);
+}
+
+template <typename T>
+void run_backward(void* dx, float* db, const void* dy, const void* y, int64_t outer,
+                  int64_t channels, int64_t inner, const Slopes& slopes, int threads) {
+  T* to = static_cast<T*>(dx);
+  const bool stream = streams(to, outer * channels * inner, inner == 1 ? channels : inner);
+  const auto run = stream ? backward<true, T> : backward<false, T>;
+  run(to, db, static_cast<const T*>(dy), static_cast<const T*>(y), outer, channels, inner, slopes,
+      threads);
+}
+
 }  // namespace
 
 // y = clamp(gain * act(x + bias)); bias may be null where outer and channels are 1.
@@ -158,12 +181,8 @@ extern "C" void ganvas_bias_act_cpu(void* y, const void* x, const float* bias, i
                                     float negative, float bound, int is_bfloat16, int threads) {
   if (outer * channels * inner == 0) return;
   const Slopes slopes{positive, negative, bound};
-  if (is_bfloat16)
-    forward(static_cast<bfloat16*>(y), static_cast<const bfloat16*>(x), bias, outer, channels,
-            inner, slopes, threads);
-  else
-    forward(static_cast<float*>(y), static_cast<const float*>(x), bias, outer, channels, inner,
-            slopes, threads);
+  const auto run = is_bfloat16 ? run_forward<bfloat16> : run_forward<float>;
+  run(y, x, bias, outer, channels, inner, slopes, threads);
 }
 
 // dx from dy and the forward result y; db [channels] may be null.
@@ -174,10 +193,6 @@ extern "C" void ganvas_bias_act_backward_cpu(void* dx, float* db, const void* dy
   if (db) std::fill(db, db + channels, 0.0f);
   if (outer * channels * inner == 0) return;
   const Slopes slopes{positive, negative, bound};
-  if (is_bfloat16)
-    backward(static_cast<bfloat16*>(dx), db, static_cast<const bfloat16*>(dy),
-             static_cast<const bfloat16*>(y), outer, channels, inner, slopes, threads);
-  else
-    backward(static_cast<float*>(dx), db, static_cast<const float*>(dy),
-             static_cast<const float*>(y), outer, channels, inner, slopes, threads);
+  const auto run = is_bfloat16 ? run_backward<bfloat16> : run_backward<float>;
+  run(dx, db, dy, y, outer, channels, inner, slopes, threads);
 }

@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 namespace ganvas_vector {
 
 #if defined(__AVX512F__)
@@ -103,6 +107,36 @@ inline float sum(vec v) {
   for (int half = kLanes / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   return lanes[0];
+}
+
+// Results larger than this are written past the caches, which would otherwise first read what is
+// overwritten, and then lose everything else.
+constexpr int64_t kStreamBytes = int64_t{8} << 20;
+
+// Whether rows of `row` elements from p on are large and aligned enough for `write<true>`.
+template <typename T>
+inline bool streams(const T* p, int64_t elements, int64_t row) {
+  return sizeof(T) == sizeof(float) && elements * int64_t{sizeof(T)} >= kStreamBytes &&
+         row % kLanes == 0 && reinterpret_cast<uintptr_t>(p) % sizeof(vec) == 0;
+}
+
+template <bool kStream, typename T, typename Pack>
+inline void write(T* p, Pack v) {
+#if defined(__AVX512F__)
+  if constexpr (kStream && Width<Pack>::value > 1 && sizeof(T) == sizeof(float))
+    return _mm512_stream_ps(reinterpret_cast<float*>(p), reinterpret_cast<__m512>(v));
+#elif defined(__AVX__)
+  if constexpr (kStream && Width<Pack>::value > 1 && sizeof(T) == sizeof(float))
+    return _mm256_stream_ps(reinterpret_cast<float*>(p), reinterpret_cast<__m256>(v));
+#endif
+  store(p, v);
+}
+
+// To be called by each thread after its last `write<true>`.
+inline void finish_writes() {
+#if defined(__AVX__)
+  _mm_sfence();
+#endif
 }
 
 // Calls body(offset, Pack()) for whole vectors, then for each element that is left.

@@ -15,7 +15,7 @@ namespace {
 
 using namespace ganvas_vector;
 
-constexpr int64_t kTile = 8192;       // floats of a filtered row that a thread works on
+constexpr int64_t kTile = 4096;       // floats of a filtered row that a thread works on
 constexpr int64_t kRows = 16;         // rows it does one after another, which share their inputs
 constexpr int64_t kParallel = 16384;  // below, waking a second thread takes longer than it saves
 
@@ -52,33 +52,33 @@ struct Weights {
 };
 
 // out[i] = sum of weights[k] * rows[k][i]; K is the number of rows where it is known.
-template <int K, typename From, typename To>
+template <int K, bool kStream, typename From, typename To>
 inline void combine(To* out, const From* const* rows, const float* weights, int count,
                     int64_t length) {
   packs(length, [&](int64_t i, auto pack) {
     using Pack = decltype(pack);
     Pack total = load<Pack>(rows[0] + i) * weights[0];
     for (int k = 1; k < (K ? K : count); ++k) total += load<Pack>(rows[k] + i) * weights[k];
-    store(out + i, total);
+    write<kStream>(out + i, total);
   });
 }
 
-template <typename From, typename To>
+template <bool kStream = false, typename From, typename To>
 inline void combine(To* out, const From* const* rows, const float* weights, int count,
                     int64_t length) {
   switch (count) {
     case 0:
       return packs(length, [&](int64_t i, auto pack) { store(out + i, pack); });
     case 1:
-      return combine<1>(out, rows, weights, 1, length);
+      return combine<1, kStream>(out, rows, weights, 1, length);
     case 2:
-      return combine<2>(out, rows, weights, 2, length);
+      return combine<2, kStream>(out, rows, weights, 2, length);
     case 3:
-      return combine<3>(out, rows, weights, 3, length);
+      return combine<3, kStream>(out, rows, weights, 3, length);
     case 4:
-      return combine<4>(out, rows, weights, 4, length);
+      return combine<4, kStream>(out, rows, weights, 4, length);
     default:
-      return combine<0>(out, rows, weights, count, length);
+      return combine<0, kStream>(out, rows, weights, count, length);
   }
 }
 
@@ -102,18 +102,19 @@ struct Workspace {
 };
 
 // Filters columns [begin, end) of an output row from `row`, whose column 0 is x's column `origin`.
-template <typename To>
+template <bool kStream, typename To>
 void filter_row(To* out, const float* row, int64_t origin, int64_t begin, int64_t end,
                 const Axis& axis, const Weights& weights, int64_t step, Workspace& space) {
   const int64_t columns = end - begin;
   space.pointers.resize(weights.stride);
   const float** taps = space.pointers.data();
-  const bool wide = step >= kLanes || (axis.up > 1 && axis.down > 1);
+  const bool plain = axis.up == 1 && axis.down == 1;
+  const bool wide = (step >= kLanes && !plain) || (axis.up > 1 && axis.down > 1);
   if (wide) {
     for (int64_t o = begin; o < end; ++o) {
       const int phase = axis.phase[o], count = axis.count[phase];
       for (int k = 0; k < count; ++k) taps[k] = row + (axis.first[o] - origin + k) * step;
-      combine(out + (o - begin) * step, taps, weights.of(phase), count, step);
+      combine<kStream>(out + (o - begin) * step, taps, weights.of(phase), count, step);
     }
   } else if (axis.up == 1) {
     // Every down-th column from column r on is put side by side, so that vectors span columns.
@@ -132,7 +133,7 @@ void filter_row(To* out, const float* row, int64_t origin, int64_t begin, int64_
       for (int k = 0; k < count; ++k)
         taps[k] = space.phases.data() + (k % down) * length + k / down * step;
     }
-    combine(out, taps, weights.of(0), count, columns * step);
+    combine<kStream>(out, taps, weights.of(0), count, columns * step);
   } else {
     // All columns of one phase at a time, which see neighbouring samples.
     const int up = axis.up;
@@ -152,7 +153,7 @@ struct Filter {
   Weights vertical, horizontal;
 };
 
-template <typename T>
+template <bool kStream, typename T>
 void filter_tile(T* y, const T* x, int64_t step, const Axis& rows, const Axis& columns,
                  const Filter& filter, int64_t row_begin, int64_t row_end, int64_t begin,
                  int64_t end, Workspace& space) {
@@ -162,8 +163,10 @@ void filter_tile(T* y, const T* x, int64_t step, const Axis& rows, const Axis& c
     limit = std::max(limit, columns.first[o] + columns.count[columns.phase[o]]);
   const int64_t left = std::min(std::max<int64_t>(origin, 0), limit);
   const int64_t right = std::max(std::min(limit, columns.in), left);
-  space.row.assign((limit - origin) * step, 0.0f);
-  float* inside = space.row.data() + (left - origin) * step;
+  space.row.assign((limit - origin) * step + kLanes, 0.0f);
+  const uintptr_t address = reinterpret_cast<uintptr_t>(space.row.data());
+  float* buffer = space.row.data() + (sizeof(vec) - address % sizeof(vec)) / sizeof(float);
+  float* inside = buffer + (left - origin) * step;
   const int64_t length = (right - left) * step;
 
   std::vector<const T*> sources(filter.vertical.stride);
@@ -179,7 +182,7 @@ void filter_tile(T* y, const T* x, int64_t step, const Axis& rows, const Axis& c
       taps[used++] = filter.vertical.of(phase)[k];
     }
     combine(inside, sources.data(), taps.data(), used, length);
-    filter_row(out, space.row.data(), origin, begin, end, columns, filter.horizontal, step, space);
+    filter_row<kStream>(out, buffer, origin, begin, end, columns, filter.horizontal, step, space);
   }
 }
 
@@ -191,6 +194,7 @@ void filter_images(T* y, const T* x, int64_t planes, int64_t step, const Axis& r
   const int64_t width = (columns.out + across - 1) / across;
   const int64_t along = (rows.out + kRows - 1) / kRows;
   const bool parallel = planes * rows.out * columns.out * step >= kParallel;
+  const bool stream = streams(y, planes * rows.out * columns.out * step, step);
 #pragma omp parallel num_threads(threads) if (parallel)
   {
     Workspace space;
@@ -198,10 +202,12 @@ void filter_images(T* y, const T* x, int64_t planes, int64_t step, const Axis& r
     for (int64_t tile = 0; tile < planes * along * across; ++tile) {
       const int64_t plane = tile / (along * across);
       const int64_t row = tile / across % along * kRows, column = tile % across * width;
-      filter_tile(y + plane * rows.out * columns.out * step, x + plane * rows.in * columns.in * step,
-                  step, rows, columns, filter, row, std::min(row + kRows, rows.out), column,
-                  std::min(column + width, columns.out), space);
+      const auto run = stream ? filter_tile<true, T> : filter_tile<false, T>;
+      run(y + plane * rows.out * columns.out * step, x + plane * rows.in * columns.in * step, step,
+          rows, columns, filter, row, std::min(row + kRows, rows.out), column,
+          std::min(column + width, columns.out), space);
     }
+    if (stream) finish_writes();
   }
 }
 
