@@ -2,12 +2,16 @@
 
 from torch import Tensor
 
-from ..registry import register, select
+from ..layout import register_triton
+from ..registry import register
 from . import reference
+from .op import minibatch_stddev_op
 
 __all__ = ["minibatch_stddev"]
 
-register("minibatch_stddev", "eager", reference.minibatch_stddev)
+for _op in ("minibatch_stddev", "minibatch_stddev_backward"):
+    register_triton(_op, f"{__name__}.triton_backend", _op)
+    register(_op, "eager", getattr(reference, _op))
 
 
 def minibatch_stddev(
@@ -46,4 +50,4 @@ def minibatch_stddev(
             f"got C {x.shape[1]}, num_channels {num_channels}"
         )
     size = min(group_size, x.shape[0])
-    return select("minibatch_stddev")(x, size, num_channels, float(eps))
+    return minibatch_stddev_op(x, size, num_channels, float(eps))
