@@ -116,7 +116,8 @@ def _backward_backward(
         return ddy, None, None, *rest
 
     def gradient_of_x(dy: Tensor, x: Tensor, b: Tensor | None) -> Tensor:
-        return reference.bias_act_backward(dy, x, b, *ctx.settings, False)[0]
+        settings = (dim, act, alpha, gain, clamp)
+        return reference.bias_act_backward(dy, x, b, *settings, sums=False)[0]
 
     needs = ctx.needs_input_grad[:3]
     return *differentiable_gradients(gradient_of_x, (dy, saved, b), needs, ddx), *rest
