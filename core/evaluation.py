@@ -13,7 +13,7 @@ from .data import ImageDataset, open_dataset
 from .errors import InputError
 from .latents import MAX_SEED
 from .metrics import pairwise_diversity, psnr, sliced_wasserstein, ssim
-from .models.stylegan2 import Generator
+from .models.plans import GENERATORS
 from .restoration import DEFAULT, bicubic, degrade, median, sample_degradations
 from .restoration.apply import restore
 from .sampling import sample_images
@@ -129,7 +129,7 @@ def _check(names: list[str], real: ImageDataset, fake: Model | ImageDataset) -> 
         return
     if isinstance(fake, ImageDataset):
         channels, size = 3, fake.resolution
-    elif isinstance(fake.generator, Generator):
+    elif isinstance(fake.generator, GENERATORS):
         config = fake.generator.config
         channels, size = config.img_channels, config.img_resolution
     else:
@@ -145,7 +145,7 @@ def _images(fake: Model | ImageDataset, count: int) -> Tensor:
     """`count` images [N, 3, H, W] in 0..1 of a generator or a data set."""
     if isinstance(fake, ImageDataset):
         return fake.images(torch.arange(count)).to(torch.float32).div_(255)
-    assert isinstance(fake.generator, Generator)
+    assert isinstance(fake.generator, GENERATORS)
     return torch.stack(list(sample_images(fake.generator, range(count), chunk=32)))
 
 

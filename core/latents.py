@@ -11,10 +11,10 @@ from torch import Tensor
 
 from .chunks import Report, in_chunks
 from .errors import InputError
-from .models.stylegan2_plan import plan_of
+from .models.plans import plan_of
 
 if TYPE_CHECKING:
-    from .models.stylegan2 import Generator
+    from .models.plans import AnyGenerator
 
 MAX_SEED = 2**32 - 1
 """Largest seed of numpy's RandomState, which the published tools use."""
@@ -73,7 +73,7 @@ def seeded_z(seed: int, count: int, z_dim: int) -> Tensor:
     return torch.from_numpy(np.concatenate(rows)).float()
 
 
-def class_labels(generator: Generator, class_index: int, count: int) -> Tensor | None:
+def class_labels(generator: AnyGenerator, class_index: int, count: int) -> Tensor | None:
     """One-hot labels [count, c_dim], or None for a generator without classes.
 
     A negative index asks for no particular class, which only a generator without classes accepts.
@@ -95,7 +95,7 @@ def class_labels(generator: Generator, class_index: int, count: int) -> Tensor |
 
 @torch.no_grad()
 def sample_latents(
-    generator: Generator,
+    generator: AnyGenerator,
     model_hash: str,
     *,
     seed: int,
@@ -132,7 +132,7 @@ def sample_latents(
     return Latents(ws.float().cpu().clone(), space, model_hash)
 
 
-def check_latents(latents: Latents, generator: Generator, model_hash: str) -> None:
+def check_latents(latents: Latents, generator: AnyGenerator, model_hash: str) -> None:
     """Refuse latents of another generator.
 
     Raises:
@@ -153,7 +153,7 @@ def check_latents(latents: Latents, generator: Generator, model_hash: str) -> No
 
 @torch.no_grad()
 def synthesize(
-    generator: Generator,
+    generator: AnyGenerator,
     latents: Latents,
     model_hash: str,
     *,

@@ -13,8 +13,7 @@ from .errors import InputError
 from .files import check_output_folder
 from .images import MAX_PIXELS, contact_sheet, save_png
 from .latents import MAX_SEED, NOISE_MODES, class_labels, seeded_z
-from .models.stylegan2 import Generator
-from .models.stylegan2_plan import plan_of
+from .models.plans import GENERATORS, AnyGenerator, plan_of
 
 if TYPE_CHECKING:
     from .checkpoints import Model
@@ -56,7 +55,7 @@ def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
 
 @torch.no_grad()
 def sample_images(
-    generator: Generator,
+    generator: AnyGenerator,
     seeds: Sequence[int],
     *,
     psi: float = 1.0,
@@ -107,7 +106,7 @@ def write_samples(
         InputError: the model has no generator, or as `sample_images`.
     """
     generator = model.generator
-    if not isinstance(generator, Generator):
+    if not isinstance(generator, GENERATORS):
         raise InputError(f"{model.path}: a {model.arch} cannot sample; a generator is needed")
     pixels = len(seeds) * generator.config.img_resolution**2
     if sheet and pixels > MAX_PIXELS:

@@ -50,13 +50,14 @@ def waves(
     its rotation.
     """
     style = style / style[:, :2].norm(dim=1, keepdim=True)
-    cos, sin, *shift = style.unbind(dim=1)
+    cos, sin, x, y = style.unbind(dim=1)
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     rotation = torch.stack([cos, -sin, sin, cos], dim=1).unflatten(1, (2, 2))
-    transform = (layer.transform if transform is None else transform).to(style)
-    moved = transform[..., :2, 2] - torch.stack(shift, dim=1)
-    freqs = layer.freqs.to(style) @ rotation  # [N, C, 2]
-    phases = layer.phases.to(style) + (freqs @ moved[:, :, None]).squeeze(2)
-    freqs = freqs @ transform[..., :2, :2]
+    shift = torch.stack([one, zero, -x, zero, one, -y], dim=1).unflatten(1, (2, 3))
+    plane = rotation @ shift @ (layer.transform if transform is None else transform).to(style)
+    freqs = layer.freqs.to(style)
+    phases = layer.phases.to(style) + (freqs @ plane[:, :, 2:]).squeeze(2)
+    freqs = freqs @ plane[:, :, :2]  # [N, C, 2]
     fade = (freqs.norm(dim=2) - layer.bandwidth) / (layer.rate / 2 - layer.bandwidth)
     return freqs, phases, (1 - fade).clamp(0, 1)
 

@@ -1,0 +1,180 @@
+"""Drawing with a StyleGAN3 generator that is not being trained: the same images, faster."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from ...kernels.registry import select
+from ...kernels.synthesis.stylegan3 import (
+    OP,
+    Affine,
+    FilteredExecutor,
+    FilteredLayer,
+    FilteredSynthesis,
+    FourierInput,
+    RGBLayer,
+)
+from .layers import FullyConnectedLayer
+from .stylegan2 import NoiseMode, NoiseSource
+from .stylegan3 import Generator, SynthesisLayer, SynthesisNetwork
+
+_ROOT = 2**0.5
+_SLOPE = 0.2
+
+# Of each network the last prepared executor of each dtype. It goes when the network goes, and a
+# copy of the network has none.
+_prepared: WeakKeyDictionary[SynthesisNetwork, dict[torch.dtype, "_Prepared"]]
+_prepared = WeakKeyDictionary()
+
+
+class SynthesisPlan:
+    """A synthesis network prepared for drawing without gradients.
+
+    The first call prepares the weights for the fastest backend (`kernels.synthesis.stylegan3`), and
+    so does the first one after they changed; all plans of one network share this work. Writes
+    through `.data` go unnoticed.
+
+    Args:
+        synthesis: the network; it is never changed.
+        dtype: of the features, at the least; the image is float32 or wider.
+    """
+
+    def __init__(self, synthesis: SynthesisNetwork, *, dtype: torch.dtype = torch.float32) -> None:
+        self.synthesis = synthesis
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        ws: Tensor,
+        noise_mode: NoiseMode = "const",
+        generator: NoiseSource = None,
+        *,
+        transform: Tensor | None = None,
+    ) -> Tensor:
+        """Draw the images [N, C, R, R]; arguments and errors as of `SynthesisNetwork.forward`."""
+        _check(self.synthesis, ws, transform)
+        return self._executor()(ws, transform)
+
+    def _executor(self) -> FilteredExecutor:
+        """The executor of the network as it is now."""
+        state = _state(self.synthesis)
+        known = _prepared.setdefault(self.synthesis, {})
+        prepared = known.get(self.dtype)
+        if prepared is None or not _same(prepared.state, state):
+            synthesis = describe(self.synthesis)
+            prepared = None
+        else:
+            synthesis = prepared.synthesis
+        # Asked each time, since `use_backend` may have changed the answer.
+        run = select(OP, synthesis, self.dtype)
+        if prepared is None or prepared.run is not run:
+            prepared = _Prepared(state, synthesis, run, run(synthesis, self.dtype))
+            known[self.dtype] = prepared
+        return prepared.executor
+
+
+def plan_of(generator: Generator) -> SynthesisPlan:
+    """The plan that draws in the dtype of the generator's weights."""
+    return SynthesisPlan(generator.synthesis, dtype=generator.synthesis.input.weight.dtype)
+
+
+@torch.no_grad()
+def describe(network: SynthesisNetwork) -> FilteredSynthesis:
+    """The network in the terms of the executors: weights and affine layers with their gains."""
+    source = network.input
+    fourier = FourierInput(
+        weight=source.weight * source.weight_gain,
+        freqs=source.freqs,
+        phases=source.phases,
+        transform=source.transform,
+        affine=_affine(source.affine, 0, 1.0),
+        size=source.size,
+        rate=source.sampling_rate,
+        bandwidth=source.bandwidth,
+    )
+    *layers, last = _layers(network)
+    gain = last.magnitude_ema.rsqrt() * last.weight_gain
+    torgb = RGBLayer(
+        weight=last.weight.detach()[:, :, 0, 0],
+        bias=last.bias.detach(),
+        affine=_affine(last.affine, len(layers) + 1, gain),
+        clamp=last.conv_clamp,
+    )
+    described = tuple(_layer(layer, index) for index, layer in enumerate(layers, start=1))
+    return FilteredSynthesis(
+        fourier, described, torgb, network.output_scale, network.num_ws, network.w_dim
+    )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    state: "_State"
+    synthesis: FilteredSynthesis
+    run: Callable[[FilteredSynthesis, torch.dtype], FilteredExecutor]
+    executor: FilteredExecutor
+
+
+_State = Sequence[tuple[Tensor, int, int | None]]
+
+
+def _state(network: SynthesisNetwork) -> _State:
+    """Every tensor that is prepared, where it lies, and how often it was written to."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return [(x, x.data_ptr(), None if x.is_inference() else x._version) for x in tensors]
+
+
+def _same(a: _State, b: _State) -> bool:
+    return len(a) == len(b) and all(
+        x is y and before == now for (x, *before), (y, *now) in zip(a, b, strict=True)
+    )
+
+
+def _check(network: SynthesisNetwork, ws: Tensor, transform: Tensor | None) -> None:
+    if ws.ndim != 3 or tuple(ws.shape[1:]) != (network.num_ws, network.w_dim):
+        raise ValueError(
+            f"synthesis: expected ws [N, {network.num_ws}, {network.w_dim}], got {tuple(ws.shape)}"
+        )
+    if transform is not None and transform.shape not in {(3, 3), (ws.shape[0], 3, 3)}:
+        raise ValueError(
+            f"synthesis: expected transform [3, 3] or [{ws.shape[0]}, 3, 3], "
+            f"got {tuple(transform.shape)}"
+        )
+
+
+def _layers(network: SynthesisNetwork) -> list[SynthesisLayer]:
+    """All layers in the order in which they run, toRGB last."""
+    layers = []
+    for name in network.layer_names:
+        layer = network.get_submodule(name)
+        assert isinstance(layer, SynthesisLayer)
+        layers.append(layer)
+    return layers
+
+
+def _layer(layer: SynthesisLayer, index: int) -> FilteredLayer:
+    geometry, fu, fd = layer.geometry, layer.up_filter, layer.down_filter
+    assert fu is not None and fd is not None
+    weight = layer.weight.detach()
+    return FilteredLayer(
+        weight=weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt(),
+        bias=layer.bias.detach(),
+        affine=_affine(layer.affine, index, 1.0),
+        input_gain=layer.magnitude_ema.rsqrt(),
+        fu=fu,
+        fd=fd,
+        up=geometry.up,
+        down=geometry.down,
+        padding=geometry.padding,
+        gain=_ROOT,
+        slope=_SLOPE,
+        clamp=layer.conv_clamp,
+    )
+
+
+def _affine(layer: FullyConnectedLayer, index: int, gain: float | Tensor) -> Affine:
+    weight = layer.weight.detach() * (layer.weight_gain * gain)
+    return Affine(weight, layer.bias.detach() * (layer.bias_gain * gain), index)
