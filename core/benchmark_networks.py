@@ -16,6 +16,7 @@ from ..kernels.bench import COMPOSED, EAGER, OURS, Case, Entry
 from ..kernels.bench import networks as functional
 from ..kernels.bench.layers import synthesis_work
 from ..kernels.bench.phases import FORWARD, TRAINING, Inputs, Networks, Outputs
+from . import benchmark_stylegan3 as stylegan3
 from .models.stylegan2 import Generator, SynthesisNetwork
 from .models.stylegan2_discriminator import Discriminator
 from .models.stylegan2_plan import SynthesisPlan
@@ -90,7 +91,11 @@ _QUICK = (
 def network_entries(device: torch.device, *, quick: bool = False) -> dict[str, list[Entry]]:
     """Rows of every network for a device, by the network's name, the most important first."""
     nets = _QUICK if quick else _CUDA if device.type == "cuda" else _CPU
-    return {net.name: _entries(net, device) for net in nets}
+    rows = {net.name: _entries(net, device) for net in nets}
+    if device.type == "cpu":
+        alias_free = stylegan3.QUICK if quick else stylegan3.CPU
+        rows |= {net.name: [stylegan3.entry(net)] for net in alias_free}
+    return rows
 
 
 def _entries(net: _Drawing | _Training, device: torch.device) -> list[Entry]:

@@ -54,6 +54,8 @@ def test_networks_name_their_sizes_and_training_adds_up():
         "stylegan2-256-n8",
         "stylegan2-1024-bf16",
         "stylegan2-64-training",
+        "stylegan3-t-256",
+        "stylegan3-r-256",
     ]
     training = {row.phase: row.weight for row in rows["stylegan2-64-training"]}
     assert training == {"G": 1, "D": 1, "R1": 1 / 16, "path length": 1 / 4}
