@@ -12,7 +12,7 @@ from .tensors import LazyTensor
 
 # What published files call their networks, in the order of preference within each name of ours.
 _ROLES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("generator_ema", ("g_ema", "G_ema", "generator_ema", "netG_ema", "Gs")),
+    ("generator_ema", ("g_ema", "G_ema", "generator_ema", "netG_ema", "g_running", "avgG", "Gs")),
     ("generator", ("g", "G", "generator", "netG", "gen")),
     ("discriminator", ("d", "D", "discriminator", "netD", "disc")),
     ("network", ("params_ema", "params-ema", "state_dict_ema", "model_ema", "ema", "ema_model")),
