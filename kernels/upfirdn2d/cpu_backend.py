@@ -25,17 +25,27 @@ def refuse(
         return f"expected a CPU tensor, got {x.device.type}"
     if x.dtype not in _DTYPES:
         return f"expected float32 or bfloat16, got {x.dtype}"
-    rows = memory_format(x) is torch.contiguous_format
-    if rows and x.numel() > _FEW and not is_forced("cpu", "upfirdn2d"):
-        widest = max(x.shape[3], result_size(x, f, up, down, padding)[1])
-        if widest < _MIN_WIDTH:
-            return f"expected channels_last or rows of at least {_MIN_WIDTH}, got {widest}"
+    if not is_forced("cpu", "upfirdn2d"):
+        slower = _slower(x, f, up, down, padding)
+        if slower is not None:
+            return slower
     missing = build.unavailable("cpu")
     if missing is not None:
         return missing
     f = f.to(device=x.device, dtype=torch.float32).contiguous()
     if f.ndim == 2 and not _functions()[1](f.data_ptr(), *f.shape):
         return "expected a separable filter, got one of higher rank"
+    return None
+
+
+def _slower(x: Tensor, f: Tensor, up: Pair, down: Pair, padding: Padding) -> str | None:
+    """What eager PyTorch was measured to be faster at, or None."""
+    if x.dtype is torch.bfloat16 and up == down == (1, 1):
+        return "expected float32 for up and down of 1, got bfloat16"
+    if memory_format(x) is torch.contiguous_format and x.numel() > _FEW:
+        widest = max(x.shape[3], result_size(x, f, up, down, padding)[1])
+        if widest < _MIN_WIDTH:
+            return f"expected channels_last or rows of at least {_MIN_WIDTH}, got {widest}"
     return None
 
 
