@@ -7,13 +7,14 @@ from torch import Tensor
 
 from ..layout import register_triton
 from ..registry import register
-from . import cpu_backend, reference
+from . import cpu_backend, cuda_backend, reference
 from .op import upfirdn2d_op
 
 __all__ = ["setup_filter", "upfirdn2d"]
 
 register("upfirdn2d", "eager", reference.upfirdn2d)
 register_triton("upfirdn2d", f"{__name__}.triton_backend", "upfirdn2d")
+register("upfirdn2d", "cuda", cuda_backend.upfirdn2d, refuse=cuda_backend.refuse)
 register("upfirdn2d", "cpu", cpu_backend.upfirdn2d, refuse=cpu_backend.refuse)
 
 
