@@ -4,9 +4,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...kernels import bias_act, setup_filter, upfirdn2d
+from ...kernels.convolution import convolution
 
 # The [1, 3, 3, 1] binomial filter of StyleGAN2 (Karras et al. 2020, appendix B), separable.
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
@@ -111,16 +111,15 @@ class Conv2dLayer(nn.Module):
         self.register_buffer("resample_filter", fir_filter())
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
-        weight = (self.weight * self.weight_gain).to(x.dtype)
         half = self.kernel_size // 2
-        if self.down == 1:
-            y = functional.conv2d(x, weight, padding=half)
-        elif self.kernel_size == 1:
-            y = functional.conv2d(downsample(x, self.resample_filter), weight)
-        else:
+        stride = 1
+        if self.down == 2 and self.kernel_size == 1:
+            x = downsample(x, self.resample_filter)
+        elif self.down == 2:
             # The filter's own padding (1, 1) and the convolution's, so the latter needs none.
-            y = upfirdn2d(x, self.resample_filter, padding=1 + half)
-            y = functional.conv2d(y, weight, stride=2)
+            x = upfirdn2d(x, self.resample_filter, padding=1 + half)
+            stride = 2
+        y = convolution(x, self.weight, stride=stride, gain=self.weight_gain)
         if self.up == 2:  # a 1x1 convolution commutes with the filter, and is cheaper before it
             y = upsample(y, self.resample_filter)
         root = math.sqrt(2) if self.activation == "lrelu" else 1.0

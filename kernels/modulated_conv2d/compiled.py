@@ -6,6 +6,7 @@ Images are channels-last float32 [N, H, W, C], their channels rounded up to whol
 
 import ctypes
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,8 +25,10 @@ class Form(IntEnum):
     DIRECT = 1
     WINOGRAD2 = 2
     WINOGRAD4 = 3
-    UP_DIRECT = 4  # the transposed convolution of stride 2, then the FIR filter
+    UP_DIRECT = 4  # the transposed convolution of stride 2, and the FIR filter if there is one
     UP_WINOGRAD3 = 5
+    DOWN_DIRECT = 6  # stride 2 without padding
+    DOWN_WINOGRAD4 = 7
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ _SIZES = (
     "shared",
     "tiles",
     "threads",
+    "filtered",
 )
 _NUMBERS = ("strength", "gain", "alpha", "clamp", "rgb_clamp")
 
@@ -125,6 +129,29 @@ class Workspace:
         return self._memory[start : start + floats].view(shape)
 
 
+class _Kept(Workspace):
+    """Memory for calls that are far apart; more than `LIMIT` floats is not kept."""
+
+    LIMIT = 32 << 20
+
+    def take(self, shape: Sequence[int]) -> Tensor:
+        owner = super() if math.prod(shape) <= self.LIMIT else Workspace()
+        return owner.take(shape)
+
+
+_workspaces = threading.local()
+
+
+def kept(name: str) -> Workspace:
+    """This thread's own workspace of that name, whose memory stays for later calls (to 128 MiB).
+
+    Training packs weights anew at each call, and fresh pages cost as much as filling them.
+    """
+    if not hasattr(_workspaces, name):
+        setattr(_workspaces, name, _Kept())
+    return getattr(_workspaces, name)
+
+
 def padded(channels: int) -> int:
     """Channels rounded up to whole vectors."""
     length = _library().ganvas_vector_length()
@@ -137,16 +164,80 @@ def pad_channels(x: Tensor) -> Tensor:
     return torch.nn.functional.pad(x.float(), (0, extra)).contiguous()
 
 
-def pack_weight(weight: Tensor, form: Form) -> Tensor:
-    """Transform and reorder float32 [O, I, k, k] for `form`; float64 within."""
+def pack_weight(
+    weight: Tensor,
+    form: Form,
+    *,
+    adjoint: bool = False,
+    gain: float = 1.0,
+    workspace: Workspace | None = None,
+) -> Tensor:
+    """Transform and reorder gain * weight for `form`; float64 within.
+
+    Args:
+        weight: [O, I, k, k], any strides.
+        form: for which.
+        adjoint: pack the weight [I, O, k, k] of the adjoint, whose taps are turned around.
+        gain: factor.
+        workspace: where the result goes; None allocates it.
+    """
     library = _library()
-    weight = weight.detach().float().contiguous()
-    out, channels = weight.shape[:2]
-    packed = torch.empty(library.ganvas_packed_weight(form, out, channels))
+    weight = weight.detach().float()
+    start, strides, (out, channels) = weight.data_ptr(), weight.stride(), weight.shape[:2]
+    if adjoint:
+        last = (weight.shape[2] - 1) * strides[2] + (weight.shape[3] - 1) * strides[3]
+        start += last * weight.element_size()
+        strides = (strides[1], strides[0], -strides[2], -strides[3])
+        out, channels = channels, out
+    size = [library.ganvas_packed_weight(form, out, channels)]
+    packed = torch.empty(size) if workspace is None else workspace.take(size)
     library.ganvas_pack_weight(
-        form, weight.data_ptr(), out, channels, torch.get_num_threads(), packed.data_ptr()
+        form,
+        start,
+        (ctypes.c_int64 * 4)(*strides),
+        out,
+        channels,
+        gain,
+        torch.get_num_threads(),
+        packed.data_ptr(),
     )
     return packed
+
+
+class _GradientArguments(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("x", "dy", "dw", "workspace")),
+        *((name, ctypes.c_int64) for name in ("n", "height", "width", "in", "out")),
+        ("strides", ctypes.c_int64 * 4),
+        *((name, ctypes.c_int64) for name in ("form", "threads")),
+        ("gain", ctypes.c_float),
+    )
+
+
+def weight_gradient(
+    x: Tensor, dy: Tensor, dweight: Tensor, form: Form, workspace: Workspace, gain: float = 1.0
+) -> None:
+    """Write gain times the gradient of a convolution's weight.
+
+    Args:
+        x: [N, H, W, I], contiguous, I in whole vectors.
+        dy: [N, H', W', O], contiguous, O in whole vectors; of the raw result for up-sampling forms.
+        dweight: [O, I, k, k], any strides.
+        form: how to compute it.
+        workspace: where intermediates go.
+        gain: factor.
+    """
+    call = _GradientArguments()
+    call.x, call.dy, call.dw = x.data_ptr(), dy.data_ptr(), dweight.data_ptr()
+    call.n, call.height, call.width = x.shape[:3]
+    setattr(call, "in", dweight.shape[1])
+    call.out = dweight.shape[0]
+    call.strides[:] = dweight.stride()
+    call.form, call.threads, call.gain = form, torch.get_num_threads(), gain
+    library = _library()
+    memory = workspace.take([library.ganvas_weight_gradient_workspace(ctypes.byref(call))])
+    call.workspace = memory.data_ptr()
+    library.ganvas_weight_gradient(ctypes.byref(call))
 
 
 def convolve(
@@ -187,7 +278,7 @@ def convolve(
         clamp: bound, or None.
         next_styles: [N, padded(O)].
         fir: rows and columns of the filter after an up-sampling form, four taps each, in the order
-            of a correlation and with a gain of 2 each.
+            of a correlation and with a gain of 2 each; None keeps the raw result.
         rgb: what to add to an image; not together with `next_styles`.
         y: [N, H', W', padded(O)], contiguous: the result. None where only the image is wanted.
     """
@@ -220,6 +311,7 @@ def convolve(
     call.clamp = float("inf") if clamp is None else clamp
     if fir is not None:
         call.fir_y[:], call.fir_x[:] = fir
+        call.filtered = 1
     library = _library()
     memory = workspace.take([library.ganvas_convolution_workspace(ctypes.byref(call))])
     call.workspace = memory.data_ptr()
@@ -309,7 +401,13 @@ def _library() -> ctypes.CDLL:
         ("vector_length", integer, ()),
         ("panel_length", integer, ()),
         ("packed_weight", integer, (integer, integer, integer)),
-        ("pack_weight", None, (integer, address, integer, integer, integer, address)),
+        (
+            "pack_weight",
+            None,
+            (integer, address, address, integer, integer, ctypes.c_double, integer, address),
+        ),
+        ("weight_gradient_workspace", integer, (address,)),
+        ("weight_gradient", None, (address,)),
         ("convolution_workspace", integer, (address,)),
         ("convolution", None, (address,)),
         ("to_rgb", None, (address,)),

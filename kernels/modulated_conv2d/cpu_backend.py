@@ -39,10 +39,10 @@ def run(
     y = torch.empty(count, height * up, width * up, padded(out))
     compiled.convolve(
         _padded(x),
-        compiled.pack_weight(weight, method.form),
+        compiled.pack_weight(weight, method.form, workspace=compiled.kept("weight")),
         (channels, out),
         method,
-        compiled.Workspace(),
+        compiled.kept("points"),
         styles=None if styles is None else _padded(styles),
         demodulation=None if d is None else _padded(d),
         noise=None if noise is None else noise.contiguous(),

@@ -1,5 +1,7 @@
 """Modulated convolution in plain PyTorch: activations are scaled, weights never."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -8,6 +10,8 @@ from ..bias_act.reference import ACTIVATIONS
 from ..upfirdn2d.reference import upfirdn2d
 
 EPSILON = 1e-8
+
+Convolve = Callable[[Tensor, Tensor, Tensor | None, Tensor | None, int], Tensor]
 
 
 def modulated_conv2d(
@@ -24,6 +28,8 @@ def modulated_conv2d(
     act: str,
     gain: float,
     clamp: float | None,
+    *,
+    convolve: Convolve | None = None,
 ) -> Tensor:
     """clamp(gain * act(filter(conv(x * styles)) * d + noise * strength + bias)) * next_styles.
 
@@ -44,11 +50,12 @@ def modulated_conv2d(
         act: a name in `ACTIVATIONS`.
         gain: factor after the activation.
         clamp: bound, or None.
+        convolve: in place of the function of that name below.
 
     Returns:
         [N, O, H * up, W * up], in whatever memory format the convolution gives.
     """
-    y = convolve(x, weight, styles, f, up)
+    y = (convolve or _convolve)(x, weight, styles, f, up)
     offset = noise if noise is None or strength is None else noise * strength
     if bias is not None:
         column = bias[:, None, None]
@@ -77,6 +84,9 @@ def convolve(x: Tensor, weight: Tensor, styles: Tensor | None, f: Tensor | None,
     assert f is not None
     y = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + 1, 2W + 1]
     return upfirdn2d(y, f, (1, 1), (1, 1), filter_padding(f), False, 4.0)
+
+
+_convolve = convolve
 
 
 def filter_padding(f: Tensor) -> tuple[int, int, int, int]:

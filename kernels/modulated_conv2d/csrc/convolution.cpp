@@ -32,15 +32,20 @@ int64_t raw_row(const Plan<T>& plan) {
 }
 
 template <class T>
+bool filtered(const Convolution& c) {
+  return T::UP && c.filtered;
+}
+
+template <class T>
 Layout layout(const Convolution& c, const Plan<T>& plan) {
   Layout l{plan.points(), plan.products(), 0, 1, 0};
   if (c.shared) {
-    if (T::UP) l.raw = c.n * plan.result_height * raw_row(plan);
-    if (!T::UP && !c.y) l.raw = c.n * c.height * c.width * plan.out;
+    if (filtered<T>(c)) l.raw = c.n * plan.result_height * raw_row(plan);
+    if (!c.y) l.raw = c.n * plan.result_height * plan.result_width * plan.out;
   } else {
     l.parts = c.threads;
-    l.rows = T::UP ? RING<T> * raw_row(plan) + 2 * c.width * plan.out
-                   : T::OUT * T::OUT * c.tiles * plan.out;
+    l.rows = filtered<T>(c) ? RING<T> * raw_row(plan) + 2 * c.width * plan.out
+                            : T::OUT * T::OUT * c.tiles * plan.out;
   }
   return l;
 }
@@ -82,10 +87,12 @@ void run_separately(const Convolution& c) {
       for (int64_t i = 0; i < count; ++i) read_tile(c, plan, tile + i, i, points);
       multiply_all(c, plan, count, points, products);
       const int64_t top = at.y * T::OUT, left = at.x * T::OUT;
-      const int64_t height = std::min<int64_t>(T::OUT, c.height - top);
-      const int64_t width = std::min<int64_t>(T::OUT * count, c.width - left);
-      const int64_t pitch = c.y ? c.width : T::OUT * count;
-      float* y = c.y ? c.y + ((at.n * c.height + top) * c.width + left) * plan.out : rows;
+      const int64_t height = std::min<int64_t>(T::OUT, plan.result_height - top);
+      const int64_t width = std::min<int64_t>(T::OUT * count, plan.result_width - left);
+      const int64_t pitch = c.y ? plan.result_width : T::OUT * count;
+      float* y =
+          c.y ? c.y + ((at.n * plan.result_height + top) * plan.result_width + left) * plan.out
+              : rows;
       for (int64_t i = 0; i < count; ++i)
         write_finished(c, plan, {at.n, at.y, at.x + i}, i, products, y, top, left, pitch);
       if (c.rgb_weight)
@@ -165,16 +172,17 @@ void run_together(const Convolution& c) {
 #pragma omp for schedule(static)
       for (int64_t i = 0; i < count; ++i) {
         const Position at = position(plan, first + i);
-        if (T::UP)
+        if (filtered<T>(c))
           write_raw(plan, at, i, products, [&](int64_t row) {
             return raw + (at.n * plan.result_height + row) * pitch;
           });
         else
-          write_finished(c, plan, at, i, products, y + at.n * c.height * c.width * plan.out, 0, 0,
-                         c.width);
+          write_finished(c, plan, at, i, products,
+                         y + at.n * plan.result_height * plan.result_width * plan.out, 0, 0,
+                         plan.result_width);
       }
     }
-    if (T::UP) {
+    if (filtered<T>(c)) {
       const int64_t height = 2 * c.height;
 #pragma omp for schedule(static)
       for (int64_t i = 0; i < c.n * plan.result_height; ++i) {
@@ -204,7 +212,7 @@ template <class T>
 void run(const Convolution& c) {
   if (c.shared)
     run_together<T>(c);
-  else if constexpr (T::UP)
+  else if (filtered<T>(c))
     run_up_separately<T>(c);
   else
     run_separately<T>(c);
@@ -218,7 +226,8 @@ int64_t workspace(const Convolution& c) {
 
 // Factors of `PANEL` output channels and one input channel, each in double precision.
 template <class T>
-void pack(const float* weight, int64_t out, int64_t in, int64_t threads, float* packed) {
+void pack(const float* weight, const int64_t* strides, int64_t out, int64_t in, double gain,
+          int64_t threads, float* packed) {
   constexpr int TAPS = T::TAPS, SLOTS = T::SLOTS;
   const int64_t panels = divide_up(out, PANEL);
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -228,7 +237,8 @@ void pack(const float* weight, int64_t out, int64_t in, int64_t threads, float* 
     for (int64_t o = 0; o < PANEL && panel * PANEL + o < out; ++o)
       for (int i = 0; i < TAPS; ++i)
         for (int j = 0; j < TAPS; ++j)
-          taps[i][j][o] = weight[(((panel * PANEL + o) * in + k) * TAPS + i) * TAPS + j];
+          taps[i][j][o] = gain * weight[(panel * PANEL + o) * strides[0] + k * strides[1] +
+                                        i * strides[2] + j * strides[3]];
     for (int s = 0; s < SLOTS; ++s)
       for (int j = 0; j < TAPS; ++j)
         for (int o = 0; o < PANEL; ++o) {
@@ -252,7 +262,7 @@ void pack(const float* weight, int64_t out, int64_t in, int64_t threads, float* 
 struct Functions {
   void (*run)(const Convolution&);
   int64_t (*workspace)(const Convolution&);
-  void (*pack)(const float*, int64_t, int64_t, int64_t, float*);
+  void (*pack)(const float*, const int64_t*, int64_t, int64_t, double, int64_t, float*);
   int64_t slots;
 };
 
@@ -261,7 +271,8 @@ constexpr Functions FUNCTIONS{run<T>, workspace<T>, pack<T>, T::SLOTS* T::SLOTS}
 
 constexpr Functions TABLE[FORMS] = {FUNCTIONS<Pointwise>, FUNCTIONS<Direct>,
                                     FUNCTIONS<Winograd2>, FUNCTIONS<Winograd4>,
-                                    FUNCTIONS<UpDirect>,  FUNCTIONS<UpWinograd3>};
+                                    FUNCTIONS<UpDirect>,  FUNCTIONS<UpWinograd3>,
+                                    FUNCTIONS<DownDirect>, FUNCTIONS<DownWinograd4>};
 
 }  // namespace
 }  // namespace ganvas
@@ -275,10 +286,11 @@ int64_t ganvas_packed_weight(int64_t form, int64_t out, int64_t in) {
   return ganvas::TABLE[form].slots * ganvas::round_up(out, ganvas::PANEL) * in;
 }
 
-// Packs `weight` [out, in, k, k], where k is 1 for the pointwise form and 3 for the others.
-void ganvas_pack_weight(int64_t form, const float* weight, int64_t out, int64_t in, int64_t threads,
-                        float* packed) {
-  ganvas::TABLE[form].pack(weight, out, in, threads, packed);
+// Packs gain * `weight` [out, in, k, k] with any strides, which may be negative; k is 1 for the
+// pointwise form and 3 for the others.
+void ganvas_pack_weight(int64_t form, const float* weight, const int64_t* strides, int64_t out,
+                        int64_t in, double gain, int64_t threads, float* packed) {
+  ganvas::TABLE[form].pack(weight, strides, out, in, gain, threads, packed);
 }
 
 // Floats that `workspace` must have.

@@ -5,7 +5,9 @@
 
 namespace ganvas {
 
-enum Form : int64_t { POINTWISE, DIRECT, WINOGRAD2, WINOGRAD4, UP_DIRECT, UP_WINOGRAD3, FORMS };
+enum Form : int64_t {
+  POINTWISE, DIRECT, WINOGRAD2, WINOGRAD4, UP_DIRECT, UP_WINOGRAD3, DOWN_DIRECT, DOWN_WINOGRAD4, FORMS
+};
 
 // Images are [n, height, width, channels], with channels rounded up to whole vectors; what lies
 // beyond the true channels is never used, but for bias, demodulation, styles and toRGB's weights,
@@ -30,6 +32,7 @@ struct Convolution {
   int64_t shared;   // 1: all threads share one block of tiles; 0: each has its own
   int64_t tiles;    // tiles in a block
   int64_t threads;
+  int64_t filtered;  // 1: an up-sampling form is followed by the FIR filter; 0: its raw result stays
   float strength, gain, alpha, clamp, rgb_clamp;
   float fir_y[4], fir_x[4];  // of the up-sampling forms, as correlated, with their gains
 };

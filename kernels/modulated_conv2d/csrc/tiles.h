@@ -8,11 +8,20 @@
 
 namespace ganvas {
 
+// Results of a side of `n` samples.
+template <class T>
+constexpr int64_t result_size(int64_t n) {
+  return T::UP ? 2 * n + 1 : T::DOWN ? (n - 1) / 2 : n;
+}
+
+// Where the first tile starts: so many samples before the image.
+template <class T>
+constexpr int64_t BEFORE = T::DOWN ? 0 : T::TAPS / 2;
+
 // Sizes that follow from a form and the arguments.
 template <class T>
 struct Plan {
   static constexpr int64_t POINTS = T::POINTS * T::POINTS;
-  static constexpr int64_t BEFORE = T::TAPS / 2;
   // Result of the matrix products: the image, or the raw result of the transposed convolution.
   int64_t result_height, result_width;
   int64_t tiles_y, tiles_x;
@@ -21,8 +30,8 @@ struct Plan {
   int64_t point_plane, product_plane;  // floats a point
 
   Plan(const Convolution& c, int64_t block) {
-    result_height = T::UP ? 2 * c.height + 1 : c.height;
-    result_width = T::UP ? 2 * c.width + 1 : c.width;
+    result_height = result_size<T>(c.height);
+    result_width = result_size<T>(c.width);
     tiles_y = divide_up(result_height, T::OUT);
     tiles_x = divide_up(result_width, T::OUT);
     in = round_up(c.in, VL);
@@ -50,7 +59,7 @@ inline Position position(const Plan<T>& plan, int64_t tile) {
 
 template <class T, bool Inside>
 inline void read_tile(const Convolution& c, const Plan<T>& plan, Position at, float* points) {
-  const int64_t top = at.y * T::STEP - Plan<T>::BEFORE, left = at.x * T::STEP - Plan<T>::BEFORE;
+  const int64_t top = at.y * T::STEP - BEFORE<T>, left = at.x * T::STEP - BEFORE<T>;
   const float* x = c.x + at.n * c.x_stride;
   for (int64_t k = 0; k < plan.in; k += VL) {
     const vec s = c.styles ? load(c.styles + at.n * c.styles_stride + k) : splat(1);
@@ -86,7 +95,7 @@ template <class T>
 inline void read_tile(const Convolution& c, const Plan<T>& plan, int64_t tile, int64_t row,
                       float* points) {
   const Position at = position(plan, tile);
-  const int64_t top = at.y * T::STEP - Plan<T>::BEFORE, left = at.x * T::STEP - Plan<T>::BEFORE;
+  const int64_t top = at.y * T::STEP - BEFORE<T>, left = at.x * T::STEP - BEFORE<T>;
   points += row * plan.point_row;
   if (top >= 0 && left >= 0 && top + T::IN <= c.height && left + T::IN <= c.width)
     read_tile<T, true>(c, plan, at, points);
@@ -145,9 +154,9 @@ inline void write_finished(const Convolution& c, const Plan<T>& plan, Position a
   write_tile<T>(plan, row, products, [&](int64_t k) {
     const Epilogue finish(c, at.n, k);
     return [=, &c, &plan](int i, int j, vec v) {
-      if (y0 + i >= c.height || x0 + j >= c.width) return;
+      if (y0 + i >= plan.result_height || x0 + j >= plan.result_width) return;
       store(y + ((y0 + i - top) * width + x0 + j - left) * plan.out + k,
-            finish(v, (y0 + i) * c.width + x0 + j));
+            finish(v, (y0 + i) * plan.result_width + x0 + j));
     };
   });
 }
