@@ -16,7 +16,15 @@ from .layout import empty_like, result_like
 _NO_GRADIENTS = (None,) * 7
 
 
-@torch.library.custom_op("ganvas::filtered_lrelu", mutates_args=())
+# Schemas with lists are spelt out: older releases of torch cannot infer them.
+@torch.library.custom_op(
+    "ganvas::filtered_lrelu",
+    mutates_args=(),
+    schema=(
+        "(Tensor x, Tensor? fu, Tensor? fd, Tensor? b, SymInt up, SymInt down, SymInt[] "
+        "padding, float gain, float slope, float? clamp, bool flip_filter) -> Tensor"
+    ),
+)
 def filtered_lrelu(
     x: Tensor,
     fu: Tensor | None,
@@ -36,7 +44,14 @@ def filtered_lrelu(
     return _run("filtered_lrelu", like, x, *rest)
 
 
-@torch.library.custom_op("ganvas::filtered_lrelu_vjp", mutates_args=())
+@torch.library.custom_op(
+    "ganvas::filtered_lrelu_vjp",
+    mutates_args=(),
+    schema=(
+        "(Tensor dy, Tensor x, Tensor? fu, Tensor? fd, Tensor? b, SymInt up, SymInt down, "
+        "SymInt[] padding, float gain, float slope, float? clamp, bool flip_filter) -> Tensor"
+    ),
+)
 def filtered_lrelu_vjp(
     dy: Tensor,
     x: Tensor,
@@ -56,7 +71,15 @@ def filtered_lrelu_vjp(
     return _run("filtered_lrelu_vjp", empty_like(x, x.shape, device="meta"), dy, x, *rest)
 
 
-@torch.library.custom_op("ganvas::filtered_lrelu_jvp", mutates_args=())
+@torch.library.custom_op(
+    "ganvas::filtered_lrelu_jvp",
+    mutates_args=(),
+    schema=(
+        "(Tensor tangent, Tensor x, Tensor? fu, Tensor? fd, Tensor? b, SymInt up, SymInt "
+        "down, SymInt[] padding, float gain, float slope, float? clamp, bool flip_filter) -> "
+        "Tensor"
+    ),
+)
 def filtered_lrelu_jvp(
     tangent: Tensor,
     x: Tensor,

@@ -37,7 +37,15 @@ def to_rgb_op(
         return select("to_rgb", *arguments)(*arguments).contiguous()
 
 
-@torch.library.custom_op("ganvas::to_rgb_backward", mutates_args=())
+# Schemas with lists are spelt out: older releases of torch cannot infer them.
+@torch.library.custom_op(
+    "ganvas::to_rgb_backward",
+    mutates_args=(),
+    schema=(
+        "(Tensor dy, Tensor x, Tensor weight, Tensor styles, Tensor? bias, Tensor? f, float? "
+        "clamp, bool[] needs) -> Tensor[]"
+    ),
+)
 def to_rgb_backward_op(
     dy: Tensor,
     x: Tensor,

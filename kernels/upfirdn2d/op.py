@@ -11,7 +11,15 @@ from ..registry import select
 from .reference import adjoint_padding, result_size
 
 
-@torch.library.custom_op("ganvas::upfirdn2d", mutates_args=())
+# Schemas with lists are spelt out: older releases of torch cannot infer them.
+@torch.library.custom_op(
+    "ganvas::upfirdn2d",
+    mutates_args=(),
+    schema=(
+        "(Tensor x, Tensor f, SymInt[] up, SymInt[] down, SymInt[] padding, bool flip_filter, "
+        "float gain) -> Tensor"
+    ),
+)
 def upfirdn2d_op(
     x: Tensor,
     f: Tensor,
