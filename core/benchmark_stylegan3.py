@@ -114,6 +114,7 @@ def _eager(description: FilteredSynthesis, ws: Tensor) -> Tensor:
         return EagerFilteredExecutor(description, ws.dtype)(ws)
 
 
+@torch.no_grad()
 def _exact(generator: Generator, ws: Tensor) -> Tensor:
     precise = copy.deepcopy(generator.synthesis).double()
-    return EagerFilteredExecutor(describe(precise), torch.float64)(ws)
+    return functional.synthesis(describe(precise), ws, functional.filters_by_matrices)

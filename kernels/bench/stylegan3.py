@@ -6,6 +6,7 @@ convolution and then `composed.filtered_lrelu`, one op after another (Karras et 
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -17,13 +18,62 @@ from . import composed, layers
 from .work import Work
 
 _EPS = 1e-8
+_RANK_EPS = 1e-15
 
 
-def synthesis(network: FilteredSynthesis, ws: Tensor) -> Tensor:
+Filters = Callable[[FilteredLayer, Tensor], Tensor]
+
+
+def composed_filters(layer: FilteredLayer, x: Tensor) -> Tensor:
+    """The layer's filtered leaky ReLU of x at the published boundaries."""
+    return composed.filtered_lrelu(
+        x,
+        layer.fu,
+        layer.fd,
+        layer.bias,
+        up=layer.up,
+        down=layer.down,
+        padding=layer.padding,
+        gain=layer.gain,
+        slope=layer.slope,
+        clamp=layer.clamp,
+    )
+
+
+def filters_by_matrices(layer: FilteredLayer, x: Tensor) -> Tensor:
+    """The same as matrix products, the way to get float64 in seconds on a CPU.
+
+    Depthwise convolutions in float64 there unfold the image of one channel after another.
+    """
+    left, right, top, bottom = layer.padding
+    assert (left, right) == (top, bottom)
+    x = x + layer.bias.to(x.dtype)[:, None, None]
+    rise = _rise(layer.fu.to(x.dtype) * layer.up, x.shape[3], layer.up, left, right)
+    x = rise @ x @ rise.t()
+    x = composed.bias_act(x, None, gain=layer.gain, clamp=layer.clamp, slope=layer.slope)
+    if layer.fd.ndim == 1:
+        fall = _fall(layer.fd.to(x.dtype), x.shape[3], layer.down)
+        return fall @ x @ fall.t()
+    # A sum of separable filters: as many as its rank, which symmetry keeps at half of its taps.
+    u, sizes, v = torch.linalg.svd(layer.fd.to(x.dtype))
+    y = None
+    for column, size, row in zip(u.t(), sizes, v, strict=True):
+        if size < _RANK_EPS * sizes[0]:
+            break
+        rows = _fall(column * size, x.shape[2], layer.down)
+        part = rows @ x @ _fall(row, x.shape[3], layer.down).t()
+        y = part if y is None else y.add_(part)
+    assert y is not None
+    return y
+
+
+def synthesis(
+    network: FilteredSynthesis, ws: Tensor, filters: Filters = composed_filters
+) -> Tensor:
     """W latents [N, num_ws, w_dim] to images, in the dtype of the weights."""
     x = _input(network.input, ws)
     for layer in network.layers:
-        x = _layer(layer, x, ws)
+        x = filters(layer, _modulated(layer, x, ws))
     torgb = network.torgb
     weight = torgb.weight[:, :, None, None]
     x = _convolve(x, weight, _styles(torgb.affine, ws), demodulate=False)
@@ -76,23 +126,11 @@ def _input(layer: FourierInput, ws: Tensor) -> Tensor:
     return (x @ layer.weight.t()).permute(0, 3, 1, 2)
 
 
-def _layer(layer: FilteredLayer, x: Tensor, ws: Tensor) -> Tensor:
+def _modulated(layer: FilteredLayer, x: Tensor, ws: Tensor) -> Tensor:
     styles = _styles(layer.affine, ws)
     weight = layer.weight * layer.weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
     styles = styles * styles.square().mean().rsqrt()
-    x = _convolve(x, weight, styles, demodulate=True, gain=layer.input_gain)
-    return composed.filtered_lrelu(
-        x,
-        layer.fu,
-        layer.fd,
-        layer.bias,
-        up=layer.up,
-        down=layer.down,
-        padding=layer.padding,
-        gain=layer.gain,
-        slope=layer.slope,
-        clamp=layer.clamp,
-    )
+    return _convolve(x, weight, styles, demodulate=True, gain=layer.input_gain)
 
 
 def _convolve(
@@ -114,3 +152,24 @@ def _convolve(
 
 def _styles(affine: Affine, ws: Tensor) -> Tensor:
     return torch.addmm(affine.bias, ws[:, affine.index], affine.weight.t())
+
+
+def _rise(f: Tensor, size: int, up: int, before: int, after: int) -> Tensor:
+    """[M, size]: zeros inserted, padded or cropped, convolved with f, along one axis."""
+    kernel = f.flip(0)
+    matrix = f.new_zeros(size * up + before + after - len(f) + 1, size)
+    for i in range(size):
+        for k in range(len(f)):
+            row = i * up + before - k
+            if 0 <= row < len(matrix):
+                matrix[row, i] = kernel[k]
+    return matrix
+
+
+def _fall(f: Tensor, size: int, down: int) -> Tensor:
+    """[(size - taps) // down + 1, size]: convolved with f, every `down`-th sample kept."""
+    kernel = f.flip(0)
+    matrix = f.new_zeros((size - len(f)) // down + 1, size)
+    for row in range(len(matrix)):
+        matrix[row, row * down : row * down + len(f)] = kernel
+    return matrix

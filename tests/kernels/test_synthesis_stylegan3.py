@@ -150,13 +150,12 @@ def test_transforms_of_all_samples_or_of_each(backend):
     assert not torch.allclose(executor(ws), executor(ws, each), atol=1e-2)
 
 
-def test_published_boundaries_give_the_same_images():
-    for radial in (False, True):
-        synthesis, ws = double(network(radial)), latents(3).double()
-        # The epsilon of the weights' normalisation and the filters' float32 are the same in both.
-        torch.testing.assert_close(
-            composed.synthesis(synthesis, ws), exact(synthesis, ws), rtol=1e-9, atol=1e-9
-        )
+@pytest.mark.parametrize("filters", [composed.composed_filters, composed.filters_by_matrices])
+@pytest.mark.parametrize("radial", [False, True])
+def test_published_boundaries_give_the_same_images(filters, radial):
+    synthesis, ws = double(network(radial)), latents(2).double()
+    image = composed.synthesis(synthesis, ws, filters)
+    torch.testing.assert_close(image, exact(synthesis, ws), rtol=1e-9, atol=1e-9)
 
 
 @needs_compiler
