@@ -10,6 +10,8 @@ OUTPUT ?= output
 PIP_FLAGS ?=
 WORKERS ?= 2
 FACES ?= 12000
+# For example TRAIN_FLAGS=total_kimg=1, to see all stages run in minutes.
+TRAIN_FLAGS ?=
 
 BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
@@ -35,10 +37,10 @@ lint: $(VENV)/installed-test
 # How the demo models were made: well over an hour on two CPU cores. Each stage starts from the one before; Ctrl-C
 # and another `make train-demo` go on where it stopped.
 train-demo: $(VENV)/installed runs/faces-64.zip
-	$(BIN)/ganvas train stylegan2-faces-16 --data runs/faces-64.zip --outdir runs/faces-16
-	$(BIN)/ganvas train stylegan2-faces-32 --data runs/faces-64.zip --outdir runs/faces-32 init=runs/faces-16
-	$(BIN)/ganvas train stylegan2-faces-64 --data runs/faces-64.zip --outdir runs/faces-64 init=runs/faces-32
-	$(BIN)/ganvas train restore-unet --data runs/faces-64.zip --outdir runs/restore
+	$(BIN)/ganvas train stylegan2-faces-16 --data runs/faces-64.zip --outdir runs/faces-16 $(TRAIN_FLAGS)
+	$(BIN)/ganvas train stylegan2-faces-32 --data runs/faces-64.zip --outdir runs/faces-32 init=runs/faces-16 $(TRAIN_FLAGS)
+	$(BIN)/ganvas train stylegan2-faces-64 --data runs/faces-64.zip --outdir runs/faces-64 init=runs/faces-32 $(TRAIN_FLAGS)
+	$(BIN)/ganvas train restore-unet --data runs/faces-64.zip --outdir runs/restore $(TRAIN_FLAGS)
 
 runs/faces-64.zip: | $(VENV)/installed
 	$(BIN)/ganvas faces --count $(FACES) --size 64 --seed 0 --workers $(WORKERS) --out $@
