@@ -229,9 +229,16 @@ def train(
 @_command("Example: ganvas sample faces-stylegan2-64 --seeds 0-15 --psi 0.7 --out output --sheet")
 def sample(
     model: Annotated[str, typer.Argument(help="Model file, or the name of a model at hand.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="What the file itself does not say."),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds such as 0-15,40.")] = "0-15",
     out: Annotated[Path, typer.Option(help="Folder for the images.")] = Path("output"),
-    psi: Annotated[float, typer.Option(help="Truncation: 1 is none, 0 the average face.")] = 0.7,
+    psi: Annotated[
+        float | None,
+        typer.Option(help="Truncation: 1 is none, 0 the average face; 0.7 where there is any."),
+    ] = None,
     class_index: Annotated[
         int, typer.Option("--class", help="Class of a conditional model, from 0.")
     ] = -1,
@@ -248,14 +255,15 @@ def sample(
     """Write one PNG per seed; seed K gives the image that the published tools give."""
     from tqdm import tqdm
 
-    from .core.checkpoints import load, resolve_model
+    from .core.checkpoints import load_model, parse_given, resolve_model
     from .core.devices import choose_device
     from .core.files import check_output_folder
     from .core.sampling import parse_seeds, write_samples
 
     check_output_folder(out)
     numbers = parse_seeds(seeds)
-    loaded = load(resolve_model(model), device=choose_device(device), network=network)
+    known = parse_given(given or [])
+    loaded = load_model(resolve_model(model), choose_device(device), network, known)
     paths = write_samples(
         loaded, numbers, out, psi=psi, class_index=class_index, noise_mode=noise, sheet=sheet
     )
@@ -266,13 +274,17 @@ def sample(
 @_command("Example: ganvas inspect faces-stylegan2-64 --json")
 def inspect(
     file: Annotated[str, typer.Argument(help="Model file, or the name of a model at hand.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="What the file itself does not say."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what is in a checkpoint of any supported format, without running anything in it."""
     from .core.checkpoints import inspect as describe
-    from .core.checkpoints import resolve_model
+    from .core.checkpoints import parse_given, resolve_model
 
-    report = describe(resolve_model(file))
+    report = describe(resolve_model(file), parse_given(given or []))
     print(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
 
 

@@ -13,8 +13,15 @@ from .data import ImageDataset, open_dataset
 from .errors import InputError
 from .latents import MAX_SEED
 from .metrics import pairwise_diversity, psnr, sliced_wasserstein, ssim
-from .models.plans import GENERATORS
-from .restoration import DEFAULT, bicubic, degrade, median, sample_degradations
+from .models.plans import is_generator
+from .restoration import (
+    DEFAULT,
+    bicubic,
+    convention_of,
+    degrade,
+    median,
+    sample_degradations,
+)
 from .restoration.apply import restore
 from .sampling import sample_images
 
@@ -125,11 +132,15 @@ def _check(names: list[str], real: ImageDataset, fake: Model | ImageDataset) -> 
         wanted = "a generator or images" if restores else "a restorer"
         got = f"a {fake.arch}" if isinstance(fake, Model) else "images"
         raise InputError(f"metrics: {wrong[0]} needs {wanted} as --fake, got {got}")
-    if restores:
+    if isinstance(fake, Model) and restores:
+        try:
+            convention_of(fake)
+        except InputError as error:
+            raise InputError(f"metrics: {error}") from error
         return
     if isinstance(fake, ImageDataset):
         channels, size = 3, fake.resolution
-    elif isinstance(fake.generator, GENERATORS):
+    elif is_generator(fake.generator):
         config = fake.generator.config
         channels, size = config.img_channels, config.img_resolution
     else:
@@ -145,7 +156,7 @@ def _images(fake: Model | ImageDataset, count: int) -> Tensor:
     """`count` images [N, 3, H, W] in 0..1 of a generator or a data set."""
     if isinstance(fake, ImageDataset):
         return fake.images(torch.arange(count)).to(torch.float32).div_(255)
-    assert isinstance(fake.generator, GENERATORS)
+    assert is_generator(fake.generator)
     return torch.stack(list(sample_images(fake.generator, range(count), chunk=32)))
 
 
@@ -154,7 +165,9 @@ def _restoration(names: list[str], clean: Tensor, model: Model) -> Numbers:
     assert model.network is not None
     seeds = torch.arange(_DAMAGE_SEED, _DAMAGE_SEED + len(clean))
     damaged = degrade(clean, sample_degradations(seeds, DEFAULT), seeds)
-    restored = restore(model.network, damaged.mul(2).sub(1), chunk=32).add(1).div(2).clamp(0, 1)
+    damaged_signed = damaged.mul(2).sub(1)
+    restored = restore(model.network, damaged_signed, convention=convention_of(model), chunk=32)
+    restored = restored.add(1).div(2).clamp(0, 1)
     versions = {
         "restored": restored,
         "degraded": damaged,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .chunks import Report, in_chunks
 from .errors import InputError
-from .models.plans import plan_of
+from .models.plans import has_latents, plan_of
 
 if TYPE_CHECKING:
     from .models.plans import AnyGenerator
@@ -116,8 +116,13 @@ def sample_latents(
         class_index: class of a conditional generator, -1 for one without classes.
 
     Raises:
-        InputError: seeds or class do not fit.
+        InputError: seeds or class do not fit, or the generator has no W.
     """
+    if not has_latents(generator):
+        raise InputError(
+            "generator: this one (PGGAN) turns z into images at once and has no W, so there are "
+            "no latents to sample or edit; ganvas sample draws its images"
+        )
     z = seeded_z(seed, count, generator.config.z_dim)
     c = class_labels(generator, class_index, count)
     device = next(generator.parameters()).device

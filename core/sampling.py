@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .checkpoints.registry import ARCHITECTURES
 from .errors import InputError
 from .files import check_output_folder
 from .images import MAX_PIXELS, contact_sheet, save_png
 from .latents import MAX_SEED, NOISE_MODES, class_labels, seeded_z
-from .models.plans import GENERATORS, AnyGenerator, plan_of
+from .models.plans import AnyGenerator, has_latents, is_generator, plan_of
 
 if TYPE_CHECKING:
     from .checkpoints import Model
 
 MAX_IMAGES = 1_000_000
 MAX_PSI = 10
+PSI = 0.7
+"""Truncation of generators that have a W, where none is asked for."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -74,17 +77,22 @@ def sample_images(
         raise InputError(f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}")
     if not -MAX_PSI <= psi <= MAX_PSI:
         raise InputError(f"psi: expected a number of {-MAX_PSI}..{MAX_PSI}, got {psi}")
+    if psi != 1 and not has_latents(generator):
+        raise InputError(f"psi: this generator has no W to truncate, so it must be 1, got {psi}")
     device = next(generator.parameters()).device
-    plan = plan_of(generator)
     for start in range(0, len(seeds), chunk):
         part = seeds[start : start + chunk]
         z = latents_from_seeds(part, generator.config.z_dim).to(device)
         c = class_labels(generator, class_index, len(part))
-        ws = generator.mapping(z, None if c is None else c.to(device), truncation_psi=psi)
+        c = None if c is None else c.to(device)
         rngs = None
         if noise_mode == "random":
             rngs = [torch.Generator().manual_seed(seed) for seed in part]
-        images = plan(ws, noise_mode=noise_mode, generator=rngs)
+        if has_latents(generator):
+            ws = generator.mapping(z, c, truncation_psi=psi)
+            images = plan_of(generator)(ws, noise_mode=noise_mode, generator=rngs)
+        else:
+            images = generator(z, c, noise_mode=noise_mode, generator=rngs)
         yield from images.float().cpu().add(1).div(2).clamp(0, 1)
 
 
@@ -93,21 +101,35 @@ def write_samples(
     seeds: Sequence[int],
     folder: Path,
     *,
-    psi: float = 1.0,
+    psi: float | None = None,
     class_index: int = -1,
     noise_mode: str = "const",
     sheet: bool = False,
 ) -> Iterator[Path]:
     """Write `seed0000.png` ... into `folder` and yield each path; `sheet.png` comes last.
 
-    Each PNG carries seed, psi and the model's hash as text chunks.
+    Each PNG carries seed, psi and the model's hash as text chunks. Without psi, `PSI` is used, and
+    no truncation by a generator that has no W.
 
     Raises:
         InputError: the model has no generator, or as `sample_images`.
     """
     generator = model.generator
-    if not isinstance(generator, GENERATORS):
-        raise InputError(f"{model.path}: a {model.arch} cannot sample; a generator is needed")
+    if not is_generator(generator):
+        known = ARCHITECTURES[model.arch].summary
+        raise InputError(
+            f"{model.path}: this is a {model.arch} ({known}), which cannot sample; "
+            "a generator is needed"
+        )
+    classes = generator.config.c_dim
+    if classes and not 0 <= class_index < classes:
+        got = f"got {class_index}" if class_index >= 0 else "none is given"
+        raise InputError(
+            f"{model.path}: this {model.arch} has {classes} classes; expected --class "
+            f"0..{classes - 1}, {got}"
+        )
+    if psi is None:
+        psi = PSI if has_latents(generator) else 1.0
     pixels = len(seeds) * generator.config.img_resolution**2
     if sheet and pixels > MAX_PIXELS:
         raise InputError(

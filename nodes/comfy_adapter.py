@@ -33,7 +33,7 @@ from .engine.values import WidgetValueError, check_value
 from .spec import InputSpec, NodeSpec, OutputSpec, pack_outputs
 
 MODEL_FOLDER = "ganvas"
-MODEL_EXTENSIONS = frozenset({".safetensors", ".pkl", ".pt", ".pth"})
+MODEL_EXTENSIONS = frozenset({".safetensors", ".pkl", ".pt", ".pth", ".ckpt"})
 
 _KINDS = {
     "INT": io.Int,

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 Events = Callable[[str, dict[str, Any]], None]
 """Told what happens in a run: ComfyUI's name of the message, and its fields."""
 
+MODEL_KINDS = {"generator": "a generator", "restorer": "a restoration model"}
+"""Kinds of models that nodes load, and what each is called in a sentence."""
+
+
+def architectures(kind: str) -> list[str]:
+    """Ids of the architectures that are of a kind of `MODEL_KINDS`."""
+    from ..core.checkpoints import ARCHITECTURES
+    from ..core.restoration import RESTORERS
+
+    if kind == "restorer":
+        return list(RESTORERS)
+    return [arch for arch, entry in ARCHITECTURES.items() if entry.role == kind]
+
 
 @dataclass(frozen=True)
 class Host:
@@ -39,11 +52,11 @@ class Host:
     files: Mapping[str, Path] = field(default_factory=dict)
     metadata: bool = True
 
-    def list_models(self, arch: str) -> list[str]:
-        """Return the names of the model files of one architecture, demo models first."""
+    def list_models(self, kind: str) -> list[str]:
+        """Return the names of all model files: those of a kind of `MODEL_KINDS` first."""
         from ..core.checkpoints import catalog
 
-        return catalog.list_models(self.model_folders, arch)
+        return catalog.list_models_for(architectures(kind), self.model_folders)
 
     def find_model(self, name: str) -> Path:
         """Return the file of a model that `list_models` names.

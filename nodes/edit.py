@@ -28,7 +28,7 @@ def find_directions(
     """Find the latent directions that change the image most, from the weights alone (SeFa).
 
     Args:
-        generator: A StyleGAN2 generator.
+        generator: A StyleGAN generator, of any version.
         count: How many directions to find, strongest first.
         index: Which of them the first output gives; 0 is the strongest.
         first_layer: First layer looked at; coarse layers (pose, shape) come first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ..core.chunks import in_chunks
-from ..core.restoration import PRESETS, Degradation, degrade
+from ..core.restoration import PRESETS, Degradation, convention_of, degrade
 from ..core.restoration.apply import restore
 from .context import Context
 from .convert import image_to_model, image_to_unit, model_to_image, unit_to_image
@@ -93,9 +93,11 @@ def restore_faces(
     Returns:
         image: Restored faces of the same size.
     """
+    images = image_to_model(image)
     restored = restore(
         restorer.network,
-        image_to_model(image),
+        images,
+        convention=convention_of(restorer),
         strength=strength,
         chunk=chunk_size,
         report=lambda done, total, x: ctx.progress(done, total, x.add(1).div(2).clamp(0, 1)),

@@ -108,14 +108,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A list of the model files of one architecture that this machine holds."""
+    """A list of the model files that this machine holds, those of one kind first.
 
-    arch: str
+    `kind` is one of `context.MODEL_KINDS`. The other files are listed too: whoever chooses one is
+    told what it is and why it does not fit.
+    """
+
+    kind: str
     optional: bool = False
 
     def options(self, host: Host) -> Sequence[str]:
         """Return the names to choose from."""
-        return host.list_models(self.arch)
+        return host.list_models(self.kind)
 
 
 WidgetMarker = Int | Float | String | Boolean | Choice | ModelFile

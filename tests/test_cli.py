@@ -16,6 +16,7 @@ import torch
 from ganvas.cli import main
 from ganvas.core import checkpoints
 from ganvas.core.images import read_image, save_png
+from ganvas.core.models.rrdbnet import RRDBNet
 from ganvas.core.models.stylegan2 import Generator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -464,3 +465,32 @@ def test_names_that_are_not_unicode_are_read_written_and_printed(tmp_path, monke
     for index in range(2):
         save_png(Path(os.fsdecode(b"real/\xff%d.png" % index)), torch.rand(16, 16, 3))
     assert main(["metrics", "swd", "--real", "real", "--fake", "real"]) == 0
+
+
+def test_sample_and_inspect_take_what_a_file_does_not_say(model, tmp_path, capsys):
+    state = checkpoints.load(model).generator.state_dict()
+    file = str(tmp_path / "net.pth")
+    torch.save(state, file)
+    assert main(["inspect", file, "conv_clamp=256", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["conv_clamp"] == 256
+    images = []
+    for index, given in enumerate([[], ["conv_clamp=0.01"]]):
+        out = tmp_path / str(index)
+        assert main(["sample", file, *given, "--seeds", "3", "--out", str(out)]) == 0
+        images.append(read_image(out / "seed0003.png"))
+    assert not torch.equal(*images)
+    for command in ("sample", "inspect"):
+        capsys.readouterr()
+        for wrong in ("conv_clamp", "conv_clamp=x", "fish=3", "conv_clamp=1 conv_clamp=2"):
+            assert main([command, file, *wrong.split()]) == 2
+            assert capsys.readouterr().err.count("\n") == 1
+    assert main(["sample", str(model), "conv_clamp=256"]) == 2
+    assert "a ganvas file says everything itself" in capsys.readouterr().err
+
+
+def test_sample_names_what_is_no_generator(tmp_path, capsys):
+    network = RRDBNet(num_feat=4, num_block=1, num_grow_ch=2)
+    torch.save({"params_ema": network.state_dict()}, tmp_path / "x4.pth")
+    assert main(["sample", str(tmp_path / "x4.pth"), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "x4.pth: this is a rrdbnet (ESRGAN's RRDBNet" in message and message.count("\n") == 1

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..files import kind_of
 from .containers import read_container
 from .model import describe
+from .registry import ARCHITECTURES, Architecture
 
 DEMO_FOLDER = Path(__file__).resolve().parent.parent / "demo_models"
 SUFFIX = ".safetensors"
@@ -41,6 +42,26 @@ def list_models(
             if arch is None or _arch(file) == arch:
                 names[name] = None
     return list(names)
+
+
+def list_models_for(
+    archs: Iterable[str], folders: Iterable[str | os.PathLike[str]] | None = None
+) -> list[str]:
+    """Names of all model files: those of the architectures `archs` first, shipped ones at the top.
+
+    The others stay in the list, so that choosing one says what it is and why it does not fit.
+    """
+    wanted = set(archs)
+    names = list_models(folders)
+    places = _all(folders)
+    fitting = [name for name in names if _arch(_file_of(name, places)) in wanted]
+    return fitting + [name for name in names if name not in set(fitting)]
+
+
+def architecture_of(file: Path) -> Architecture | None:
+    """The architecture of a file's first network, weights unread; None where none is known."""
+    arch = _arch(file)
+    return None if arch is None else ARCHITECTURES[arch]
 
 
 def find_model(name: str, folders: Iterable[str | os.PathLike[str]] | None = None) -> Path:
@@ -90,6 +111,12 @@ def resolve_model(name_or_path: str) -> Path:
 def _all(folders: Iterable[str | os.PathLike[str]] | None) -> list[Path]:
     chosen = model_folders() if folders is None else [Path(folder) for folder in folders]
     return [DEMO_FOLDER, *chosen]
+
+
+def _file_of(name: str, places: Iterable[Path]) -> Path:
+    """The file that `list_models` names so."""
+    files = (folder.joinpath(*name.split("/")) for folder in places)
+    return next(file for file in files if file.is_file())
 
 
 def _arch(file: Path) -> str | None:

@@ -7,40 +7,56 @@ largest eigenvalues (equations 5 to 8). No samples and no labels are needed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 from ..latents import seeded_z
+from ..models import stylegan1, stylegan3
 from ..models.blocks import block_resolutions
+from ..models.plans import has_latents
 from .directions import Direction, layer_range
 
 if TYPE_CHECKING:
-    from ..models.stylegan2 import Generator
+    from ..models.plans import AnyGenerator
 
 SPREAD_SAMPLES = 512
 """Latents used to measure how far W spreads along a direction; seeds 0..511."""
 
 
-def style_weights(generator: Generator) -> list[Tensor]:
+def style_weights(generator: AnyGenerator) -> list[Tensor]:
     """Affine weights by W+ layer: item i is [C_i, w_dim], what layer i's latent becomes styles by.
 
-    Convolutions take layers 0, 1, 2, ... in order; the final layer feeds the last toRGB alone.
-    Equalised learning rate gains are included. float64 on the CPU.
+    StyleGAN1 and 2: convolutions take layers 0, 1, 2, ... in order; StyleGAN2's final layer feeds
+    the last toRGB alone. StyleGAN3: layer 0 places the input (rotation and shift), each further
+    one is a convolution, the last toRGB. Equalised learning rate gains are included. float64 on
+    the CPU.
     """
-    affines = []
-    resolutions = block_resolutions(generator.config.img_resolution)
-    blocks: list[Any] = [
-        generator.synthesis.get_submodule(f"b{resolution}") for resolution in resolutions
-    ]
-    for block in blocks:
-        affines += [getattr(block, n).affine for n in ("conv0", "conv1") if hasattr(block, n)]
-    affines.append(blocks[-1].torgb.affine)
     return [
-        a.weight.detach().double().cpu() * float(getattr(a, "weight_gain", 1.0)) for a in affines
+        a.weight.detach().double().cpu() * float(getattr(a, "weight_gain", 1.0))
+        for a in _affines(generator)
     ]
+
+
+def _affines(generator: AnyGenerator) -> list[Any]:
+    """The layers that turn w into styles, by W+ layer."""
+    synthesis = generator.synthesis
+    if isinstance(synthesis, stylegan3.SynthesisNetwork):
+        names = ["input", *synthesis.layer_names]
+        return [cast("Any", synthesis.get_submodule(name)).affine for name in names]
+    resolutions = block_resolutions(generator.config.img_resolution)
+    blocks: list[Any] = [synthesis.get_submodule(f"b{resolution}") for resolution in resolutions]
+    if isinstance(synthesis, stylegan1.SynthesisNetwork):
+        return [layer.affine for block in blocks for layer in (block.layer0, block.layer1)]
+    affines = [
+        getattr(block, name).affine
+        for block in blocks
+        for name in ("conv0", "conv1")
+        if hasattr(block, name)
+    ]
+    return [*affines, blocks[-1].torgb.affine]
 
 
 def fix_signs(vectors: Tensor) -> Tensor:
@@ -53,7 +69,7 @@ def fix_signs(vectors: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _spread(generator: Generator, vectors: Tensor) -> Tensor:
+def _spread(generator: AnyGenerator, vectors: Tensor) -> Tensor:
     """Standard deviation of W along unit rows: [K, w_dim] -> [K], over fixed seeds."""
     config = generator.config
     device = next(generator.parameters()).device
@@ -67,7 +83,7 @@ def _spread(generator: Generator, vectors: Tensor) -> Tensor:
 
 
 def closed_form_directions(
-    generator: Generator,
+    generator: AnyGenerator,
     model_hash: str,
     *,
     count: int,
@@ -78,7 +94,7 @@ def closed_form_directions(
     """Find the directions that change the styles of the chosen layers most.
 
     Args:
-        generator: a StyleGAN2 generator, on any device.
+        generator: a StyleGAN generator of any version, on any device.
         model_hash: SHA-256 of its file.
         count: number of directions, 1..w_dim, in order of falling eigenvalue.
         first_layer: first W+ layer looked at and later edited.
@@ -90,8 +106,10 @@ def closed_form_directions(
         `count` directions, mutually orthogonal, with deterministic signs.
 
     Raises:
-        InputError: count, layers or scale do not fit the generator.
+        InputError: count, layers or scale do not fit the generator, or it has no W.
     """
+    if not has_latents(generator):
+        raise InputError("generator: this one (PGGAN) has no W, so it has no directions to find")
     w_dim = generator.config.w_dim
     if not 1 <= count <= w_dim:
         raise InputError(f"count: expected 1..{w_dim} directions for this generator, got {count}")

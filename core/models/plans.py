@@ -1,16 +1,37 @@
 """Generators that images can be drawn with, and how."""
 
-from typing import TypeAlias
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, TypeGuard
+
+from torch import Tensor, nn
 
 from . import stylegan2, stylegan2_plan, stylegan3, stylegan3_plan
 
-GENERATORS = (stylegan2.Generator, stylegan3.Generator)
 AnyGenerator: TypeAlias = stylegan2.Generator | stylegan3.Generator
-AnyPlan: TypeAlias = stylegan2_plan.SynthesisPlan | stylegan3_plan.SynthesisPlan
+"""What the type checker sees; every generator of the registry is called in the same way."""
+
+AnyPlan: TypeAlias = Callable[..., Tensor]
+
+
+def is_generator(network: nn.Module | None) -> TypeGuard[AnyGenerator]:
+    """Whether a network draws images from z."""
+    return isinstance(getattr(getattr(network, "config", None), "z_dim", None), int)
+
+
+def has_latents(generator: nn.Module) -> bool:
+    """Whether images are drawn in two steps, z to W and W to images; PGGAN has no W."""
+    return hasattr(generator, "mapping") and hasattr(generator, "synthesis")
 
 
 def plan_of(generator: AnyGenerator) -> AnyPlan:
-    """The plan that draws in the dtype of the generator's weights."""
+    """What draws ws in the dtype of the generator's weights: the synthesis, prepared if it can be.
+
+    The generator must have latents.
+    """
     if isinstance(generator, stylegan3.Generator):
         return stylegan3_plan.plan_of(generator)
-    return stylegan2_plan.plan_of(generator)
+    if isinstance(generator, stylegan2.Generator):
+        return stylegan2_plan.plan_of(generator)
+    return generator.synthesis

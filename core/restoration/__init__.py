@@ -12,13 +12,16 @@ from .degrade import (
     hole_boxes,
     sample_degradations,
 )
+from .networks import RESTORERS, convention_of
 
 __all__ = [
     "DEFAULT",
     "PRESETS",
+    "RESTORERS",
     "Box",
     "Degradation",
     "bicubic",
+    "convention_of",
     "degrade",
     "hole_boxes",
     "median",

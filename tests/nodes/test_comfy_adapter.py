@@ -128,7 +128,7 @@ def test_the_model_folder_is_registered_with_its_extensions_once(adapter):
     classes_of(adapter)
     paths, extensions = folder_paths.folder_names_and_paths["ganvas"]
     assert len(paths) == 1 and paths[0].endswith("ganvas")
-    assert extensions == {".safetensors", ".pkl", ".pt", ".pth"}
+    assert extensions == {".safetensors", ".pkl", ".pt", ".pth", ".ckpt"}
 
 
 def test_running_a_node_returns_its_images_and_leaves_the_input_alone(adapter):

@@ -35,7 +35,7 @@ def test_the_editors_form_and_the_api_form_are_one_workflow(name):
 class EveryModel(Host):
     """A host that claims to hold every model; whether the demo models ship is tested elsewhere."""
 
-    def list_models(self, arch: str) -> list[str]:
+    def list_models(self, kind: str) -> list[str]:
         return ["faces-stylegan2-64.safetensors", "faces-restore-unet-64.safetensors"]
 
 

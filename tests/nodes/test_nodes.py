@@ -176,10 +176,14 @@ def test_latents_of_another_model_are_refused_by_name(host):
 
 
 def test_a_file_of_another_architecture_is_refused(host, models):
-    with pytest.raises(GraphError, match=r"model.*unet\.safetensors"):
+    with pytest.raises(
+        InputError, match=r"model: unet\.safetensors is a restore-unet \(.*; Load R"
+    ):
         run(host, faces("unet.safetensors"), ("draw", 0))
-    with pytest.raises(InputError, match=r"^model: unet\.safetensors is a restore-unet"):
-        registry()["Ganvas_LoadGenerator"].function(Context(host), model="unet.safetensors")
+    with pytest.raises(InputError, match=r"^model: tiny\.safetensors is a stylegan2-g.*Load Gen"):
+        registry()["Ganvas_LoadRestorer"].function(Context(host), model="tiny.safetensors")
+    with pytest.raises(GraphError, match=r"model.*nothing\.pkl"):
+        run(host, faces("nothing.pkl"), ("draw", 0))
 
 
 def test_a_model_replaced_under_its_name_is_read_again(host, models, tmp_path):

@@ -165,7 +165,7 @@ def test_a_host_without_the_models_is_told_their_names(tmp_path):
     from ganvas.nodes.engine import validate
 
     host = Host(tmp_path, tmp_path, tmp_path, (tmp_path,))
-    if host.list_models("restore-unet"):
+    if host.list_models("restorer"):
         pytest.skip("the demo models are in this checkout")
     errors = validate(json.loads(API.read_text(encoding="utf-8")), registry(), host)
     assert {e.socket for e in errors} == {"model"}
