@@ -161,9 +161,8 @@ class SynthesisLayer(nn.Module):
         if geometry.is_torgb:
             y = self._convolve(x, self.weight, styles * (self.weight_gain * input_gain))
         else:
-            weight = self.weight * self.weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
-            y = self._convolve(x, weight, styles * input_gain)
-            y = y * self._demodulation(weight, styles).to(y.dtype)[:, :, None, None]
+            y = self._convolve(x, self.weight, styles * input_gain)
+            y = y * self._demodulation(styles).to(y.dtype)[:, :, None, None]
         return filtered_lrelu(
             y,
             self.up_filter,
@@ -186,19 +185,21 @@ class SynthesisLayer(nn.Module):
         x = x * styles.to(x.dtype)[:, :, None, None]
         return functional.conv2d(x, weight.to(x.dtype), padding=self.geometry.kernel - 1)
 
-    def _demodulation(self, weight: Tensor, styles: Tensor) -> Tensor:
+    def _demodulation(self, styles: Tensor) -> Tensor:
         """Factor of every sample's every output channel, [N, C_out].
 
-        The published network divides all styles by their rms over the batch before it demodulates.
-        The division cancels but for its part in the epsilon, to which alone it is applied here: so
-        a sample depends on its batch by far less than float32 resolves.
+        The published network divides weights by their rms, and all styles by their rms over the
+        batch, before it demodulates. Both divisions cancel but for their part in the epsilon, to
+        which alone they are applied here: no pass over the weights is needed, and a sample depends
+        on its batch by far less than float32 resolves.
         """
         precise = not self.training and styles.device.type == "cpu"
         dtype = torch.float64 if precise else styles.dtype
         with torch.autocast(styles.device.type, enabled=False):
-            squares = weight.square().sum((2, 3)).to(dtype)  # [C_out, C_in]
+            squares = self.weight.square().sum((2, 3)).to(dtype)  # [C_out, C_in]
             power = styles.to(dtype).square()
-            sums = power @ squares.t() + DEMODULATION_EPSILON * power.mean()
+            scale = power.mean() * squares.mean(dim=1) / self.geometry.kernel**2
+            sums = power @ squares.t() + DEMODULATION_EPSILON * scale
             return sums.rsqrt().to(styles.dtype)
 
     @torch.no_grad()
