@@ -37,7 +37,7 @@ def input_file(host: Host, name: str) -> Path:
         ]
     if not name.strip():
         raise InputError("expected the name of an image, got an empty name")
-    path = _inside(folder, name)
+    path = inside(folder, name)
     if path is None:
         raise InputError(f"{name[:100]!r} lies outside the folder {folder}")
     if not _is_file(path):
@@ -64,7 +64,7 @@ def output_name(folder: Path, prefix: str) -> tuple[Path, str]:
         raise InputError(
             f"expected a file name such as 'ganvas' or 'faces/ganvas', got {prefix[:100]!r}"
         )
-    target = _inside(folder, "/".join(parts))
+    target = inside(folder, "/".join(parts))
     if target is None:
         raise InputError(f"{prefix[:100]!r} lies outside the output folder")
     return target.parent, target.name
@@ -77,12 +77,7 @@ def next_number(folder: Path, stem: str) -> int:
     return max((int(match.group(1)) for match in matches if match), default=0) + 1
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return the files of a folder; none when there is no such folder."""
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-
-
-def _inside(folder: Path, name: str) -> Path | None:
+def inside(folder: Path, name: str) -> Path | None:
     """Return `folder/name` with links resolved, or None when that lies elsewhere."""
     try:
         root = folder.resolve()
@@ -90,6 +85,11 @@ def _inside(folder: Path, name: str) -> Path | None:
     except (OSError, ValueError, RuntimeError):
         return None
     return path if path.is_relative_to(root) and path != root else None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return the files of a folder; none when there is no such folder."""
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
 
 
 def _is_file(path: Path) -> bool:

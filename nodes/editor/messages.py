@@ -1,0 +1,145 @@
+"""The engine's events as the frontend's messages: ids, times, node states and preview images."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from .clients import Clients
+from .jobs import Job, now
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PREVIEW_SIZE = 512
+PROGRESS_SECONDS = 0.05
+PREVIEW_SECONDS = 0.1
+PLAIN_PREVIEW, DESCRIBED_PREVIEW, JPEG = 1, 4, 1
+
+
+class Reporter:
+    """Called by the engine, on the worker's thread, with what happens in one job."""
+
+    def __init__(self, job: Job, clients: Clients) -> None:
+        self.job = job
+        self.clients = clients
+        self._last: dict[str, float] = {}
+
+    def __call__(self, kind: str, data: dict[str, Any]) -> None:
+        """Record an event in the job and tell the browser."""
+        match kind:
+            case "preview":
+                self._preview(data["node"], data["image"])
+            case "progress":
+                self._progress(data["node"], data["value"], data["max"])
+            case "node_finished":
+                self._finish(data["node"])
+            case "executing":
+                self.job.node = data["node"]
+                self._set_state(data["node"], 0, 1, "running")
+                self.send(kind, data)
+            case "executed":
+                self.job.outputs[data["node"]] = data["output"]
+                self.send(kind, data)
+            case _:
+                self.record(kind, data)
+
+    def record(self, kind: str, data: dict[str, Any]) -> None:
+        """Send one of the execution_* messages, which the history keeps."""
+        message = {**data, "prompt_id": self.job.id, "timestamp": now()}
+        self.job.messages.append((kind, message))
+        self.clients.send(kind, message, self.job.client_id)
+
+    def send(self, kind: str, data: dict[str, Any]) -> None:
+        """Send any other message about this job."""
+        self.clients.send(kind, {**data, "prompt_id": self.job.id}, self.job.client_id)
+
+    def end(self) -> None:
+        """Say that nothing of this job runs any more."""
+        self.send("executing", {"node": None})
+
+    def _progress(self, node: str, value: float, maximum: float) -> None:
+        self._set_state(node, value, maximum, "running", quiet=True)
+        if value >= maximum or self._due("progress", PROGRESS_SECONDS):
+            self.send("progress", {"node": node, "value": value, "max": maximum})
+            self._send_states()
+
+    def _finish(self, node: str) -> None:
+        maximum = self.job.nodes.get(node, {}).get("max", 1)
+        self._set_state(node, maximum, maximum, "finished")
+
+    def _set_state(
+        self, node: str, value: float, maximum: float, state: str, *, quiet: bool = False
+    ) -> None:
+        self.job.nodes[node] = {
+            "value": value,
+            "max": maximum,
+            "state": state,
+            **node_ids(node, self.job.id),
+        }
+        if not quiet:
+            self._send_states()
+
+    def _send_states(self) -> None:
+        self.send("progress_state", {"nodes": dict(self.job.nodes)})
+
+    def _preview(self, node: str, image: Tensor) -> None:
+        if not self.clients.all() or not self._due(f"preview {node}", PREVIEW_SECONDS):
+            return
+        jpeg = encode_preview(image)
+        plain = struct.pack(">II", PLAIN_PREVIEW, JPEG) + jpeg
+        about = json.dumps({**node_ids(node, self.job.id), "image_type": "image/jpeg"}).encode()
+        described = struct.pack(">II", DESCRIBED_PREVIEW, len(about)) + about + jpeg
+        self.clients.send_preview(plain, described, self.job.client_id)
+
+    def _due(self, what: str, seconds: float) -> bool:
+        """Whether the last message of this sort is long enough ago."""
+        time_now = time.monotonic()
+        if time_now - self._last.get(what, -seconds) < seconds:
+            return False
+        self._last[what] = time_now
+        return True
+
+
+def node_ids(node: str, job: str) -> dict[str, Any]:
+    """Return the ids under which the frontend finds a node, inside a subgraph "outer:inner" too."""
+    parent = node.rpartition(":")[0]
+    return {
+        "node_id": node,
+        "display_node_id": node,
+        "real_node_id": node,
+        "parent_node_id": parent or None,
+        "prompt_id": job,
+    }
+
+
+def encode_preview(image: Tensor) -> bytes:
+    """Return the first image of [C,H,W] or [N,C,H,W] in 0..1 as a JPEG of at most 512 pixels."""
+    first = image[0] if image.ndim == 4 else image
+    pixels = first.detach().float().nan_to_num().clamp(0, 1).mul(255).round().byte().cpu()
+    pixels = pixels.expand(3, -1, -1) if pixels.shape[0] == 1 else pixels[:3]
+    picture = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+    picture.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def replay(job: Job, clients: Clients, client: str) -> None:
+    """Tell a tab that has just connected where the running job stands."""
+    for kind, message in list(job.messages):
+        clients.send(kind, message, client)
+    clients.send("progress_state", {"prompt_id": job.id, "nodes": dict(job.nodes)}, client)
+    if job.node is not None:
+        data = {"node": job.node, "display_node": job.node, "prompt_id": job.id}
+        clients.send("executing", data, client)
+
+
+def is_watched_by(job: Job, client: str, clients: Clients) -> bool:
+    """Whether a tab shows this job: its own, or one whose tab is gone."""
+    return job.client_id == client or all(job.client_id != each.id for each in clients.all())
