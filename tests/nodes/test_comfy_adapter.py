@@ -73,7 +73,14 @@ def restorer():
     class Descriptor(SimpleNamespace):
         """Weakly referable, unhashable and without a common class, as Model is seen from here."""
 
-    return Descriptor(network=Halver(), generator=None)
+    return Descriptor(
+        arch="restore-unet",
+        config={},
+        image_range=(-1.0, 1.0),
+        resolution=None,
+        network=Halver(),
+        generator=None,
+    )
 
 
 def degrade_inputs(**change):
