@@ -86,7 +86,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(capsys):
 
 
 def test_our_own_failures_exit_with_one_and_one_sentence(monkeypatch, capsys):
-    def broken(path):
+    def broken(path, given):
         raise RuntimeError("first line\nsecond line")
 
     monkeypatch.setattr(checkpoints, "inspect", broken)
@@ -96,7 +96,7 @@ def test_our_own_failures_exit_with_one_and_one_sentence(monkeypatch, capsys):
 
 
 def test_interruption_exits_with_130_and_no_traceback(monkeypatch, capsys):
-    def stopped(path):
+    def stopped(path, given):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoints, "inspect", stopped)
