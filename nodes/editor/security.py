@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from ...core.errors import InputError
+from ...core.errors import InputError, as_input_error
 from .wire import RefusedError, refuse
 
 COOKIE = "ganvas_token"
@@ -129,8 +129,7 @@ def guarded(guard: Guard) -> Middleware:
                 raise
             response = refuse(RefusedError(error.reason, error.status))
         except (OSError, ValueError) as error:
-            LOG.exception("%s %s", request.method, request.path)
-            response = refuse(RefusedError(f"{type(error).__name__}: {error}"[:300], 500))
+            response = refuse(_as_refusal(request, error))
         if not response.prepared:
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
@@ -140,6 +139,15 @@ def guarded(guard: Guard) -> Middleware:
         return response
 
     return middleware
+
+
+def _as_refusal(request: web.Request, error: Exception) -> RefusedError:
+    """Tell a path that the system refuses (a name too long) from a failure such as a full disk."""
+    mistake = as_input_error(error)
+    if mistake is not None:
+        return RefusedError(str(mistake))
+    LOG.exception("%s %s", request.method, request.path)
+    return RefusedError(f"{type(error).__name__}: {error}"[:300], 500)
 
 
 async def _enter(guard: Guard, request: web.Request) -> web.StreamResponse | None:
