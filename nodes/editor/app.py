@@ -49,6 +49,7 @@ def build_app(editor: Editor, guard: Guard) -> web.Application:
             app.router.add_get(prefix + path, routes_nodes.get_constant)
     app.add_routes(routes_static.PAGES)
     app.cleanup_ctx.append(_work)
+    app.on_shutdown.append(_close_sockets)
     return app
 
 
@@ -60,9 +61,15 @@ async def _work(app: web.Application) -> AsyncIterator[None]:
     worker = Worker(editor)
     worker.start()
     yield
-    for client in editor.clients.all():
-        await client.socket.close()
     await asyncio.to_thread(worker.stop, STOP_SECONDS)
+
+
+async def _close_sockets(app: web.Application) -> None:
+    """Let the browsers go; the server would wait for them to leave."""
+    editor = app[EDITOR]
+    editor.queue.close()
+    closing = [client.socket.close() for client in editor.clients.all()]
+    await asyncio.wait_for(asyncio.gather(*closing), STOP_SECONDS)
 
 
 def _send_status(editor: Editor) -> None:

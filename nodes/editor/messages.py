@@ -70,8 +70,11 @@ class Reporter:
             self._send_states()
 
     def _finish(self, node: str) -> None:
+        """Mark a node as done; the frontend's total counts only nodes with an image, or cached."""
         maximum = self.job.nodes.get(node, {}).get("max", 1)
         self._set_state(node, maximum, maximum, "finished")
+        if node not in self.job.outputs:  # else "executed" counted it in the frontend's total
+            self.send("execution_cached", {"nodes": [node], "timestamp": now()})
 
     def _set_state(
         self, node: str, value: float, maximum: float, state: str, *, quiet: bool = False

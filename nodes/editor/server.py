@@ -22,6 +22,8 @@ from .security import Guard
 from .serve import Settings
 from .state import Editor
 
+SHUTDOWN_SECONDS = 2.0
+
 
 def run(settings: Settings, static: Path, token: str | None) -> None:
     """Serve the editor until Ctrl-C or SIGTERM.
@@ -50,10 +52,11 @@ async def _serve(settings: Settings, editor: Editor, token: str | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError, ValueError):  # Windows, or not the main thread
             loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(build_app(editor, Guard(settings.host, token)), access_log=None)
+    app = build_app(editor, Guard(settings.host, token))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=2)
+        site = web.TCPSite(runner, settings.host, settings.port)
         try:
             await site.start()
         except OSError as error:

@@ -96,7 +96,8 @@ def test_a_prompt_runs_and_reports_every_step(editor):
         assert kinds == [
             "execution_start",
             "execution_cached",
-            *["executing"] * 3,
+            *["executing", "execution_cached"] * 2,
+            "executing",
             "executed",
             "execution_success",
             "executing",
