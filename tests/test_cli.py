@@ -214,7 +214,13 @@ def run_ganvas(tmp_path: Path, *arguments: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell starts background jobs with Ctrl-C ignored, and children would inherit that.
+        preexec_fn=_heed_ctrl_c if os.name == "posix" else None,
     )
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
@@ -229,7 +235,11 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, workers):
         time.sleep(0.05)
     time.sleep(1)  # let rendering begin
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the command
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     assert process.returncode == 130, errors
     assert "Traceback" not in errors and errors.rstrip().endswith("ganvas: stopped")
     assert list(out.iterdir()) == []
