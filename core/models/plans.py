@@ -28,7 +28,11 @@ def has_latents(generator: nn.Module) -> bool:
 def plan_of(generator: AnyGenerator) -> AnyPlan:
     """What draws ws in the dtype of the generator's weights: the synthesis, prepared if it can be.
 
-    The generator must have latents.
+    Args:
+        generator: one that has latents, see `has_latents`.
+
+    Returns:
+        A function of ws [N, num_ws, w_dim] that gives images [N, C, R, R].
     """
     if isinstance(generator, stylegan3.Generator):
         return stylegan3_plan.plan_of(generator)

@@ -1,16 +1,11 @@
 """Drawing with a StyleGAN2 generator that is not being trained: the same images, faster."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from ...kernels.registry import select
 from ...kernels.synthesis import (
-    Affine,
     Block,
     ConvLayer,
     Executor,
@@ -19,7 +14,7 @@ from ...kernels.synthesis import (
     separate,
     without_graph,
 )
-from .layers import FullyConnectedLayer
+from .prepared import PreparedExecutors, affine_of
 from .stylegan2 import (
     Generator,
     NoiseMode,
@@ -30,10 +25,14 @@ from .stylegan2 import (
     ToRGBLayer,
 )
 
-# Of each network the last prepared executor of each dtype. It goes when the network goes, and a
-# copy of the network has none.
-_prepared: WeakKeyDictionary[SynthesisNetwork, dict[torch.dtype, "_Prepared"]]
-_prepared = WeakKeyDictionary()
+
+def _tensors(network: SynthesisNetwork) -> list[Tensor]:
+    """What `describe` reads of a network."""
+    return [*network.parameters(), *(b for n, b in network.named_buffers() if "filter" in n)]
+
+
+_prepared: PreparedExecutors[SynthesisNetwork, Synthesis, Executor]
+_prepared = PreparedExecutors("synthesis", lambda network: describe(network), _tensors)
 
 
 class SynthesisPlan:
@@ -74,20 +73,7 @@ class SynthesisPlan:
 
     def _executor(self) -> Executor:
         """The executor of the network as it is now."""
-        state = _state(self.synthesis)
-        known = _prepared.setdefault(self.synthesis, {})
-        prepared = known.get(self.dtype)
-        if prepared is None or not _same(prepared.state, state):
-            synthesis = describe(self.synthesis)
-            prepared = None
-        else:
-            synthesis = prepared.synthesis
-        # Asked each time, since `use_backend` may have changed the answer.
-        run = select("synthesis", synthesis, self.dtype)
-        if prepared is None or prepared.run is not run:
-            prepared = _Prepared(state, synthesis, run, run(synthesis, self.dtype))
-            known[self.dtype] = prepared
-        return prepared.executor
+        return _prepared.get(self.synthesis, self.dtype)
 
 
 def plan_of(generator: Generator) -> SynthesisPlan:
@@ -119,29 +105,6 @@ def describe(network: SynthesisNetwork) -> Synthesis:
     return Synthesis(const, tuple(blocks), f, separate(f), network.num_ws, network.w_dim)
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    state: "_State"
-    synthesis: Synthesis
-    run: Callable[[Synthesis, torch.dtype], Executor]
-    executor: Executor
-
-
-_State = Sequence[tuple[Tensor, int, int | None]]
-
-
-def _state(network: SynthesisNetwork) -> _State:
-    """Every tensor that is prepared, where it lies, and how often it was written to."""
-    tensors = [*network.parameters(), *(b for n, b in network.named_buffers() if "filter" in n)]
-    return [(x, x.data_ptr(), None if x.is_inference() else x._version) for x in tensors]
-
-
-def _same(a: _State, b: _State) -> bool:
-    return len(a) == len(b) and all(
-        x is y and before == now for (x, *before), (y, *now) in zip(a, b, strict=True)
-    )
-
-
 def _blocks(network: SynthesisNetwork) -> list[SynthesisBlock]:
     blocks = []
     for resolution in network.block_resolutions:
@@ -165,7 +128,7 @@ def _conv_layer(layer: SynthesisLayer, index: int, gain: float) -> ConvLayer:
     return ConvLayer(
         weight=layer.weight.detach(),
         bias=layer.bias.detach(),
-        affine=_affine(layer.affine, index, 1.0),
+        affine=affine_of(layer.affine, index),
         noise_strength=layer.noise_strength.detach(),
         up=layer.up,
         f=f,
@@ -177,10 +140,5 @@ def _conv_layer(layer: SynthesisLayer, index: int, gain: float) -> ConvLayer:
 
 def _rgb_layer(layer: ToRGBLayer, index: int) -> RGBLayer:
     weight = layer.weight.detach()[:, :, 0, 0]
-    affine = _affine(layer.affine, index, layer.weight_gain)
+    affine = affine_of(layer.affine, index, layer.weight_gain)
     return RGBLayer(weight, layer.bias.detach(), affine, layer.conv_clamp)
-
-
-def _affine(layer: FullyConnectedLayer, index: int, gain: float) -> Affine:
-    weight = layer.weight.detach() * (layer.weight_gain * gain)
-    return Affine(weight, layer.bias.detach() * (layer.bias_gain * gain), index)

@@ -1,33 +1,31 @@
 """Drawing with a StyleGAN3 generator that is not being trained: the same images, faster."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
-
 import torch
 from torch import Tensor
 
-from ...kernels.registry import select
 from ...kernels.synthesis.stylegan3 import (
     OP,
-    Affine,
     FilteredExecutor,
     FilteredLayer,
     FilteredSynthesis,
     FourierInput,
     RGBLayer,
 )
-from .layers import FullyConnectedLayer
+from .prepared import PreparedExecutors, affine_of
 from .stylegan2 import NoiseMode, NoiseSource
 from .stylegan3 import Generator, SynthesisLayer, SynthesisNetwork
 
 _ROOT = 2**0.5
 _SLOPE = 0.2
 
-# Of each network the last prepared executor of each dtype. It goes when the network goes, and a
-# copy of the network has none.
-_prepared: WeakKeyDictionary[SynthesisNetwork, dict[torch.dtype, "_Prepared"]]
-_prepared = WeakKeyDictionary()
+
+def _tensors(network: SynthesisNetwork) -> list[Tensor]:
+    """What `describe` reads of a network."""
+    return [*network.parameters(), *network.buffers()]
+
+
+_prepared: PreparedExecutors[SynthesisNetwork, FilteredSynthesis, FilteredExecutor]
+_prepared = PreparedExecutors(OP, lambda network: describe(network), _tensors)
 
 
 class SynthesisPlan:
@@ -61,20 +59,7 @@ class SynthesisPlan:
 
     def _executor(self) -> FilteredExecutor:
         """The executor of the network as it is now."""
-        state = _state(self.synthesis)
-        known = _prepared.setdefault(self.synthesis, {})
-        prepared = known.get(self.dtype)
-        if prepared is None or not _same(prepared.state, state):
-            synthesis = describe(self.synthesis)
-            prepared = None
-        else:
-            synthesis = prepared.synthesis
-        # Asked each time, since `use_backend` may have changed the answer.
-        run = select(OP, synthesis, self.dtype)
-        if prepared is None or prepared.run is not run:
-            prepared = _Prepared(state, synthesis, run, run(synthesis, self.dtype))
-            known[self.dtype] = prepared
-        return prepared.executor
+        return _prepared.get(self.synthesis, self.dtype)
 
 
 def plan_of(generator: Generator) -> SynthesisPlan:
@@ -91,7 +76,7 @@ def describe(network: SynthesisNetwork) -> FilteredSynthesis:
         freqs=source.freqs,
         phases=source.phases,
         transform=source.transform,
-        affine=_affine(source.affine, 0, 1.0),
+        affine=affine_of(source.affine, 0),
         size=source.size,
         rate=source.sampling_rate,
         bandwidth=source.bandwidth,
@@ -101,35 +86,12 @@ def describe(network: SynthesisNetwork) -> FilteredSynthesis:
     torgb = RGBLayer(
         weight=last.weight.detach()[:, :, 0, 0],
         bias=last.bias.detach(),
-        affine=_affine(last.affine, len(layers) + 1, gain),
+        affine=affine_of(last.affine, len(layers) + 1, gain),
         clamp=last.conv_clamp,
     )
     described = tuple(_layer(layer, index) for index, layer in enumerate(layers, start=1))
     return FilteredSynthesis(
         fourier, described, torgb, network.output_scale, network.num_ws, network.w_dim
-    )
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    state: "_State"
-    synthesis: FilteredSynthesis
-    run: Callable[[FilteredSynthesis, torch.dtype], FilteredExecutor]
-    executor: FilteredExecutor
-
-
-_State = Sequence[tuple[Tensor, int, int | None]]
-
-
-def _state(network: SynthesisNetwork) -> _State:
-    """Every tensor that is prepared, where it lies, and how often it was written to."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return [(x, x.data_ptr(), None if x.is_inference() else x._version) for x in tensors]
-
-
-def _same(a: _State, b: _State) -> bool:
-    return len(a) == len(b) and all(
-        x is y and before == now for (x, *before), (y, *now) in zip(a, b, strict=True)
     )
 
 
@@ -162,7 +124,7 @@ def _layer(layer: SynthesisLayer, index: int) -> FilteredLayer:
     return FilteredLayer(
         weight=weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt(),
         bias=layer.bias.detach(),
-        affine=_affine(layer.affine, index, 1.0),
+        affine=affine_of(layer.affine, index),
         input_gain=layer.magnitude_ema.rsqrt(),
         fu=fu,
         fd=fd,
@@ -173,8 +135,3 @@ def _layer(layer: SynthesisLayer, index: int) -> FilteredLayer:
         slope=_SLOPE,
         clamp=layer.conv_clamp,
     )
-
-
-def _affine(layer: FullyConnectedLayer, index: int, gain: float | Tensor) -> Affine:
-    weight = layer.weight.detach() * (layer.weight_gain * gain)
-    return Affine(weight, layer.bias.detach() * (layer.bias_gain * gain), index)
