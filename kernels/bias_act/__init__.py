@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from ..layout import register_triton
 from ..registry import register
+from ..triton_host import register_triton
 from . import cpu_backend, reference
 from .op import bias_act_op
 from .reference import ACTIVATIONS

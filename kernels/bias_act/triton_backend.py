@@ -14,11 +14,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..layout import divide_up, memory_format, new_like, next_power_of_2
+from ..layout import memory_format, new_like
+from ..triton_host import AotCase, divide_up, next_power_of_2
 from .reference import is_piecewise, rounded, sum_dtype
-
-# Kernel, signature, compile-time arguments, warps, stages, label.
-AotCase = tuple[Any, dict[str, str], dict[str, Any], int, int, str]
 
 # Elements of a tile and warps of a program; pointwise work, so one choice does for every shape.
 CONFIGS = ((2048, 4),)

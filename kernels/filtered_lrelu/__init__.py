@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..registry import register
+from ..upfirdn2d.reference import four_sides
 from . import cpu_backend, cuda_backend, op, reference
-from .triton_registration import register_triton
+from .triton_registration import register_triton_backend
 
 __all__ = ["filtered_lrelu"]
 
@@ -15,7 +16,7 @@ for _backend, _module in (("cuda", cuda_backend), ("cpu", cpu_backend)):
     register("filtered_lrelu", _backend, _module.filtered_lrelu, refuse=_module.refuse)
     for _name in ("filtered_lrelu_vjp", "filtered_lrelu_jvp"):
         register(_name, _backend, getattr(_module, _name), refuse=_module.refuse_derivative)
-register_triton()
+register_triton_backend()
 for _name in ("filtered_lrelu", "filtered_lrelu_vjp", "filtered_lrelu_jvp"):
     register(_name, "eager", getattr(reference, _name))
 
@@ -85,7 +86,7 @@ def filtered_lrelu(
             raise ValueError(f"filtered_lrelu: expected a finite {name}, got {number}")
     if clamp is not None and not clamp >= 0:
         raise ValueError(f"filtered_lrelu: expected clamp >= 0 or None, got {clamp}")
-    pads = _padding(padding)
+    pads = four_sides("filtered_lrelu", padding)
     (height, width), _ = reference.sizes(x, fu, fd, up, down, pads)
     for name, size, axis in (("width", width, 0), ("height", height, 1)):
         before, after = reference.taps(fu)[axis], reference.taps(fd)[axis]
@@ -123,14 +124,3 @@ def _check_filter(name: str, f: Tensor | None, x: Tensor) -> None:
         )
     if f.device != x.device:
         raise ValueError(f"filtered_lrelu: expected {name} on {x.device}, got one on {f.device}")
-
-
-def _padding(value: int | Sequence[int]) -> tuple[int, int, int, int]:
-    numbers = [value] if isinstance(value, int) else list(value)
-    if len(numbers) not in (1, 2, 4) or any(not isinstance(n, int) for n in numbers):
-        raise ValueError(f"filtered_lrelu: expected padding of 1, 2 or 4 integers, got {value!r}")
-    if len(numbers) == 1:
-        numbers *= 4
-    elif len(numbers) == 2:
-        numbers = [numbers[0], numbers[0], numbers[1], numbers[1]]
-    return numbers[0], numbers[1], numbers[2], numbers[3]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..layout import memory_format
 from .reference import sizes
 
 
@@ -24,8 +25,6 @@ def result_like(
 
 
 def empty_like(x: Tensor, shape: Sequence[int], device: str | None = None) -> Tensor:
-    """New memory of `shape`, channels_last if x is and not contiguous as well, else contiguous."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    memory_format = torch.channels_last if last else torch.contiguous_format
+    """New memory of `shape` in x's dtype and memory format, on x's device if none is given."""
     on = x.device if device is None else device
-    return torch.empty(shape, dtype=x.dtype, device=on, memory_format=memory_format)
+    return torch.empty(shape, dtype=x.dtype, device=on, memory_format=memory_format(x))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .layout import empty_like, result_like
-from .reference import Padding, sizes, taps
+from .reference import before, sizes, taps
 
 # Runs the struct that it is given.
 Launch = Callable[["FilteredLrelu"], None]
@@ -75,7 +75,7 @@ def forward_into(launch: Launch, y: Tensor, x: Tensor, *rest: Any) -> None:
     """Write the result into y of its shape, float32 of any strides, such as a part of an image."""
     fu, fd, b, up, down, padding, gain, _, _, flip = rest
     call = _Call(x, rest)
-    call.set_main(x, b, fu, flip, up, _before(padding), up * up * gain)
+    call.set_main(x, b, fu, flip, up, before(padding), up * up * gain)
     call.run(y, fd, flip, down, (0, 0), 1.0, launch)
 
 
@@ -84,8 +84,8 @@ def jvp(launch: Launch, tangent: Tensor, x: Tensor, *rest: Any) -> Tensor:
     fu, fd, b, up, down, padding, gain, _, _, flip = rest
     y = result_like(x, fu, fd, up, down, padding)
     call = _Call(x, rest)
-    call.set_main(tangent, None, fu, flip, up, _before(padding), up * up * gain)
-    call.set_guide(x, b, fu, flip, up, _before(padding), up * up * gain)
+    call.set_main(tangent, None, fu, flip, up, before(padding), up * up * gain)
+    call.set_guide(x, b, fu, flip, up, before(padding), up * up * gain)
     call.run(y, fd, flip, down, (0, 0), 1.0, launch)
     return y
 
@@ -96,7 +96,7 @@ def vjp(launch: Launch, dy: Tensor, x: Tensor, *rest: Any) -> Tensor:
     dx = empty_like(x, x.shape)
     call = _Call(x, rest)
     (taps_x, taps_y), (after_x, after_y) = taps(fu), taps(fd)
-    pad_x, pad_y = _before(padding)
+    pad_x, pad_y = before(padding)
     call.set_main(dy, None, fd, not flip, down, (after_x - 1, after_y - 1), gain)
     call.set_guide(x, b, fu, flip, up, (pad_x, pad_y), up * up * gain)
     offset = (pad_x - taps_x + 1, pad_y - taps_y + 1)
@@ -188,8 +188,3 @@ class _Call:
     def _pointer(self, tensor: Tensor) -> int:
         self._tensors.append(tensor)
         return tensor.data_ptr()
-
-
-def _before(padding: Padding) -> tuple[int, int]:
-    """Padding (x, y) before the first sample."""
-    return padding[0], padding[2]

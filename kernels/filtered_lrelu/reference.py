@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from ..bias_act.reference import bias_act
-from ..upfirdn2d.reference import upfirdn2d
-
-Padding = tuple[int, int, int, int]
+from ..upfirdn2d.reference import Padding, upfirdn2d
 
 
 def taps(f: Tensor | None) -> tuple[int, int]:
@@ -23,6 +21,11 @@ def taps(f: Tensor | None) -> tuple[int, int]:
     if f is None:
         return 1, 1
     return f.shape[-1], f.shape[0]
+
+
+def before(padding: Padding) -> tuple[int, int]:
+    """Padding (x, y) before the first sample."""
+    return padding[0], padding[2]
 
 
 def sizes(

@@ -16,12 +16,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_host import AotCase, divide_up, next_power_of_2, signature
 from .layout import empty_like, result_like
-from .reference import Padding, sizes, taps
+from .reference import before, sizes, taps
 
 __all__ = ["aot_cases", "filtered_lrelu", "filtered_lrelu_jvp", "filtered_lrelu_vjp", "tile_size"]
-
-AotCase = tuple[Any, dict[str, str], dict[str, Any], int, int, str]
 
 # Extents of a tile of the wide image, the larger ones for long filters. float32, which has no
 # tensor cores, spills registers with more than the smallest.
@@ -138,7 +137,7 @@ def filtered_lrelu(x: Tensor, *rest: Any) -> Tensor:
     """See `reference.filtered_lrelu`."""
     fu, fd, b, up, down, padding, gain, _, _, flip = rest
     y = result_like(x, fu, fd, up, down, padding)
-    main = _Source(x, _Filter(fu, flip, up * up * gain), up, _before(padding))
+    main = _Source(x, _Filter(fu, flip, up * up * gain), up, before(padding))
     return _launch(y, main, None, b, _Filter(fd, flip, 1.0), down, (0, 0), x, rest)
 
 
@@ -147,8 +146,8 @@ def filtered_lrelu_jvp(tangent: Tensor, x: Tensor, *rest: Any) -> Tensor:
     fu, fd, b, up, down, padding, gain, _, _, flip = rest
     y = result_like(x, fu, fd, up, down, padding)
     f = _Filter(fu, flip, up * up * gain)
-    main = _Source(tangent, f, up, _before(padding))
-    guide = _Source(x, f, up, _before(padding))
+    main = _Source(tangent, f, up, before(padding))
+    guide = _Source(x, f, up, before(padding))
     return _launch(y, main, guide, b, _Filter(fd, flip, 1.0), down, (0, 0), x, rest)
 
 
@@ -156,7 +155,7 @@ def filtered_lrelu_vjp(dy: Tensor, x: Tensor, *rest: Any) -> Tensor:
     """See `reference.filtered_lrelu_vjp`."""
     fu, fd, b, up, down, padding, gain, _, _, flip = rest
     (taps_x, taps_y), (after_x, after_y) = taps(fu), taps(fd)
-    pad_x, pad_y = _before(padding)
+    pad_x, pad_y = before(padding)
     main = _Source(dy, _Filter(fd, not flip, gain), down, (after_x - 1, after_y - 1))
     guide = _Source(x, _Filter(fu, flip, up * up * gain), up, (pad_x, pad_y))
     offset = (pad_x - taps_x + 1, pad_y - taps_y + 1)
@@ -191,7 +190,7 @@ class _Source:
     def block(self, wide: int) -> int:
         """Extent, a power of two, of the samples that a wide tile is made from."""
         longest = max(self.filter.vertical.shape[1], self.filter.horizontal.shape[1])
-        return _power_of_two((wide + longest - 2) // self.up + 2)
+        return _block_extent((wide + longest - 2) // self.up + 2)
 
     def matrices(self, offset: tuple[int, int], wide: int) -> tuple[Tensor, Tensor, int, int]:
         """Vertical and horizontal [rank, wide, block]; first samples (y, x) of the first tile."""
@@ -236,12 +235,12 @@ def _launch(
     main_v, main_h, main_y, main_x = main.matrices(offset, wide)
     other = guide or main
     guide_v, guide_h, guide_y, guide_x = other.matrices(offset, wide)
-    out = _power_of_two(tile)
+    out = _block_extent(tile)
     steps = torch.arange(wide)[None, :] - down * torch.arange(out)[:, None]
     down_v, down_h = (
         _gather(f, steps).to(y.device) for f in (down_filter.vertical, down_filter.horizontal)
     )
-    tiles_y, tiles_x = triton.cdiv(y.shape[2], tile), triton.cdiv(y.shape[3], tile)
+    tiles_y, tiles_x = divide_up(y.shape[2], tile), divide_up(y.shape[3], tile)
     kernel: Any = filtered_lrelu_kernel
     with torch.cuda.device_of(y):
         kernel[(tiles_y * tiles_x, y.shape[0] * y.shape[1])](
@@ -273,13 +272,9 @@ def _num_warps(wide: int, guided: bool) -> int:
     return 8 if wide > WIDE_BLOCKS[1] or (wide == WIDE_BLOCKS[0] and guided) else 4
 
 
-def _power_of_two(size: int) -> int:
+def _block_extent(size: int) -> int:
     """Extent of a block that holds `size`; products need at least 16."""
-    return max(16, 1 << (size - 1).bit_length())
-
-
-def _before(padding: Padding) -> tuple[int, int]:
-    return padding[0], padding[2]
+    return max(16, next_power_of_2(size))
 
 
 def aot_cases() -> Iterator[AotCase]:
@@ -300,21 +295,13 @@ def aot_cases() -> Iterator[AotCase]:
                     "OUT": 32 if wide == 64 and not (derivative and up == 4) else 16,
                     "PRECISION": _precision(dtype),
                 }  # fmt: skip
-                signature = {}
-                for name in filtered_lrelu_kernel.arg_names:
-                    if name in constants:
-                        signature[name] = "constexpr"
-                    elif name in ("main_ptr", "guide_ptr", "y_ptr"):
-                        signature[name] = pointer
-                    elif name.endswith("_ptr"):
-                        signature[name] = "*fp32"
-                    else:
-                        signature[name] = "fp32" if name in ("slope", "clamp") else "i32"
+                types = dict.fromkeys(("main_ptr", "guide_ptr", "y_ptr"), pointer)
+                types |= {"slope": "fp32", "clamp": "fp32"}
                 kind = "derivative" if derivative else "forward"
                 label = f"filtered_lrelu {dtype} up {up} {kind}"
                 yield (
                     filtered_lrelu_kernel,
-                    signature,
+                    signature(filtered_lrelu_kernel, constants, types),
                     constants,
                     _num_warps(wide, derivative),
                     NUM_STAGES,

@@ -12,10 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..layout import divide_up, memory_format
-
-# Kernel, signature, compile-time arguments, warps, stages, label.
-AotCase = tuple[Any, dict[str, str], dict[str, Any], int, int, str]
+from ..layout import memory_format
+from ..triton_host import AotCase, divide_up, signature
 
 # Elements of a tile and warps of a program; the tensors are small, so one choice does.
 CONFIGS = ((512, 4),)
@@ -168,14 +166,7 @@ def aot_cases() -> list[AotCase]:
         for kind in ("fp32", "fp16", "bf16"):
             for kernel in (_minibatch_stddev_fwd_kernel, _minibatch_stddev_bwd_kernel):
                 constants = {"ACC": tl.float32, "BLOCK": block}
-                pointers = {
-                    name: "*fp32" if name in ("sums_ptr", "scale_ptr") else f"*{kind}"
-                    for name in kernel.arg_names
-                    if name.endswith("_ptr")
-                }
-                signature = {
-                    name: pointers.get(name, "fp32" if name == "eps" else "i32")
-                    for name in kernel.arg_names
-                } | dict.fromkeys(constants, "constexpr")
-                cases.append((kernel, signature, constants, warps, 3, f"{kernel.__name__} {kind}"))
+                types = {**dict.fromkeys(("x_ptr", "dy_ptr", "dx_ptr"), f"*{kind}"), "eps": "fp32"}
+                chosen = signature(kernel, constants, types)
+                cases.append((kernel, chosen, constants, warps, 3, f"{kernel.__name__} {kind}"))
     return cases

@@ -11,9 +11,9 @@ once and draws from then on. Executors are backends of the op "synthesis":
 import torch
 
 from .. import build
-from ..layout import refuse_triton
 from ..registry import register, select
 from ..taps import separate
+from ..triton_host import DOT_DTYPES, refuse_triton
 from .cpu import CpuExecutor
 from .description import Affine, Block, ConvLayer, Executor, RGBLayer, Synthesis
 from .eager import EagerExecutor
@@ -31,8 +31,7 @@ __all__ = [
     "without_graph",
 ]
 
-_GPU_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-_GPU_TAPS = 4
+_GPU_TAPS = 4  # of an axis, which the fused filters have registers for
 
 
 def prepare(synthesis: Synthesis, dtype: torch.dtype = torch.float32) -> Executor:
@@ -66,7 +65,7 @@ def _refuse_cpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
 
 def _refuse_gpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
     weights = {layer.weight.dtype for layer in synthesis.layers}
-    if weights != {torch.float32} or dtype not in _GPU_DTYPES:
+    if weights != {torch.float32} or dtype not in DOT_DTYPES:
         names = ", ".join(map(str, weights))
         return f"expected float32 weights and at most 32 bits, got {dtype} for weights in {names}"
     filters = [synthesis.f, *(layer.f for layer in synthesis.layers if layer.up == 2)]

@@ -20,12 +20,11 @@ from ..modulated_conv2d.triton_epilogue import (
     INTERPRETED,
     Epilogue,
     activate,
-    ceil_div,
     launcher,
     noise_of_pixels,
-    power_of_2,
     vector,
 )
+from ..triton_host import AotCase, divide_up, next_power_of_2, signature
 
 _ALIGNED = 16  # numbers, at most, that loads of weights begin at multiples of
 _BLOCK_R = 128 if INTERPRETED else 32
@@ -298,7 +297,7 @@ class Products:
         """All results of a batch, flat; `x` is ws [N, num_ws, w_dim], or such results."""
         y = torch.empty(self._total * batch, dtype=torch.float32, device=x.device)
         stride = 0 if self._demodulate else x.stride(0)
-        launcher(matrix_kernel, self._table.shape[0], ceil_div(batch, _BLOCK_N))(
+        launcher(matrix_kernel, self._table.shape[0], divide_up(batch, _BLOCK_N))(
             self._table, self._matrix, self._bias, self._rgb, x, y, batch, stride,
             DEMODULATE=self._demodulate, IMAGE=self._image, ALIGNED=self._aligned,
             BLOCK_R=_BLOCK_R, BLOCK_N=_BLOCK_N, BLOCK_K=_BLOCK_K, num_warps=4, num_stages=3,
@@ -308,7 +307,7 @@ class Products:
     def normalise(self, y: Tensor, batch: int) -> None:
         """Divide each sample's results of each layer without rgb by the largest of them."""
         launcher(normalise_kernel, self._plain.shape[0], batch)(
-            self._plain, y, batch, BLOCK=power_of_2(self._widest), num_warps=4
+            self._plain, y, batch, BLOCK=next_power_of_2(self._widest), num_warps=4
         )
 
     def part(self, y: Tensor, index: int, batch: int) -> Tensor:
@@ -346,7 +345,7 @@ def upsample(image: Tensor, taps: Tensor, padding: tuple[int, int]) -> Tensor:
         (batch, channels, 2 * height, 2 * width), dtype=torch.float32, device=image.device
     )
     block = 4096 if INTERPRETED else 512
-    launcher(upsample_kernel, ceil_div(4 * height * width, block), batch * channels)(
+    launcher(upsample_kernel, divide_up(4 * height * width, block), batch * channels)(
         image, taps, y, 2 * height, 2 * width,
         LEFT=padding[0], TOP=padding[1], BLOCK=block, num_warps=4,
     )  # fmt: skip
@@ -356,7 +355,7 @@ def upsample(image: Tensor, taps: Tensor, padding: tuple[int, int]) -> Tensor:
 def layer_tile(outputs: int) -> ConvTile:
     """Tile of `layer` for that many channels, all of which it holds."""
     if INTERPRETED:
-        return ConvTile(128, max(16, power_of_2(outputs)), 32, 4, 2)
+        return ConvTile(128, max(16, next_power_of_2(outputs)), 32, 4, 2)
     return LAYER_TILES[5 if outputs <= 32 else 3 if outputs <= 64 else 0]
 
 
@@ -396,7 +395,7 @@ def layer(
     tile = tile or layer_tile(outputs)
     stride, gain, clamp = end.numbers()
     coarse = None if picture is None else picture.coarse
-    launcher(layer_kernel, ceil_div(height * width, tile.rows), batch)(
+    launcher(layer_kernel, divide_up(height * width, tile.rows), batch)(
         x, packed, *end.tensors(x), x if y is None else y,
         x if picture is None else picture.weight, x if picture is None else picture.bias,
         x if coarse is None else coarse, x if picture is None else picture.taps,
@@ -428,22 +427,23 @@ def _bias(p: Product) -> Tensor:
     return p.bias.float()
 
 
-def aot_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, int, str]]:
-    """As `modulated_conv2d.triton_backend.aot_cases`."""
+def aot_cases() -> Iterator[AotCase]:
+    """Every configuration of every kernel, for compilation without a GPU."""
     blocks = {"BLOCK_R": 32, "BLOCK_N": _BLOCK_N, "BLOCK_K": _BLOCK_K}
     for demodulate, image in ((False, 3), (True, 0)):
         chosen: dict[str, Any] = {
             "DEMODULATE": demodulate, "IMAGE": image, "ALIGNED": _ALIGNED, **blocks
         }  # fmt: skip
-        signature = _signature(matrix_kernel, chosen, {"table_ptr": "*i32"})
-        yield matrix_kernel, signature, chosen, 4, 3, f"matrix demodulate {demodulate}"
+        types = signature(matrix_kernel, chosen, {"table_ptr": "*i32"})
+        yield matrix_kernel, types, chosen, 4, 3, f"matrix demodulate {demodulate}"
     chosen = {"BLOCK": 512}
-    signature = _signature(normalise_kernel, chosen, {"table_ptr": "*i32"})
-    yield normalise_kernel, signature, chosen, 4, 3, "normalise"
+    types = signature(normalise_kernel, chosen, {"table_ptr": "*i32"})
+    yield normalise_kernel, types, chosen, 4, 3, "normalise"
     chosen = {"LEFT": 2, "TOP": 2, "BLOCK": 512}
-    yield upsample_kernel, _signature(upsample_kernel, chosen, {}), chosen, 4, 3, "upsample"
+    yield upsample_kernel, signature(upsample_kernel, chosen), chosen, 4, 3, "upsample"
     for name in ("bf16", "fp16"):
-        types = {pointer: f"*{name}" for pointer in ("x_ptr", "w_ptr", "y_ptr")}
+        own: dict[str, str] = dict.fromkeys(("x_ptr", "w_ptr", "y_ptr"), f"*{name}")
+        own |= dict.fromkeys(("gain", "clamp", "rgb_clamp"), "fp32")
         for index, tile in enumerate(LAYER_TILES):
             for store in (True, False):
                 chosen = {
@@ -453,18 +453,6 @@ def aot_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, int,
                     **dict.fromkeys(("DEMODULATE", "NOISE", "STRENGTH", "BIAS", "NEXT"), True),
                     "CLAMP": True, "RGB": 3, "RGB_CLAMP": True, "IMAGE": True, "LEFT": 2, "TOP": 2,
                 }  # fmt: skip
-                signature = _signature(layer_kernel, chosen, types)
+                types = signature(layer_kernel, chosen, own)
                 label = f"layer {name} tile {index} store {store}"
-                yield layer_kernel, signature, chosen, tile.num_warps, tile.num_stages, label
-
-
-def _signature(kernel: Any, chosen: dict[str, Any], types: dict[str, str]) -> dict[str, str]:
-    floats = ("gain", "clamp", "rgb_clamp")
-    return {
-        name: "constexpr"
-        if name in chosen
-        else types.get(
-            name, "*fp32" if name.endswith("_ptr") else "fp32" if name in floats else "i32"
-        )
-        for name in kernel.arg_names
-    }
+                yield layer_kernel, types, chosen, tile.num_warps, tile.num_stages, label

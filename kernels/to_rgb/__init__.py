@@ -3,9 +3,16 @@
 import torch
 from torch import Tensor
 
+from ..registry import register
+from . import reference
 from .op import to_rgb_op
+from .triton_registration import register_triton_backend
 
 __all__ = ["to_rgb"]
+
+register("to_rgb", "eager", reference.to_rgb)
+register("to_rgb_backward", "eager", reference.backward)
+register_triton_backend()
 
 
 def to_rgb(

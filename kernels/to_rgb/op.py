@@ -8,14 +8,9 @@ import torch
 from torch import Tensor
 
 from ..autograd import differentiable_gradients
-from ..registry import register, select
+from ..registry import select
 from ..upfirdn2d import upfirdn2d
 from . import reference
-from .triton_registration import register_triton
-
-register("to_rgb", "eager", reference.to_rgb)
-register("to_rgb_backward", "eager", reference.backward)
-register_triton()
 
 # Leading inputs of the op that have gradients: x to image.
 _DIFFERENTIABLE = 5

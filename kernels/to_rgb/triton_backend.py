@@ -10,11 +10,10 @@ from torch import Tensor
 
 from ..modulated_conv2d.triton_epilogue import (
     INTERPRETED,
-    ceil_div,
     launcher,
     pack_filter,
-    power_of_2,
 )
+from ..triton_host import AotCase, divide_up, next_power_of_2, signature
 from .reference import upsample_padding
 
 _BLOCK_C = 64
@@ -128,11 +127,11 @@ def to_rgb(
         left, _, top, _ = upsample_padding(f)
         taps = pack_filter(torch.outer(f, f) if f.ndim == 1 else f)
     block = _pixels(height * width)
-    launcher(to_rgb_kernel, ceil_div(height * width, block), batch)(
+    launcher(to_rgb_kernel, divide_up(height * width, block), batch)(
         x, own, own if bias is None else bias.contiguous(),
         own if image is None else image.contiguous(), taps, y,
         height, width, count, 0.0 if clamp is None else clamp,
-        OUT=out, OUT_POWER=power_of_2(out), BLOCK_P=block, BLOCK_C=_BLOCK_C,
+        OUT=out, OUT_POWER=next_power_of_2(out), BLOCK_P=block, BLOCK_C=_BLOCK_C,
         BIAS=bias is not None, CLAMP=clamp is not None, IMAGE=image is not None,
         LEFT=left, TOP=top, num_warps=4,
     )  # fmt: skip
@@ -146,11 +145,11 @@ def backward(dz: Tensor, x: Tensor, weight: Tensor, styles: Tensor) -> tuple[Ten
     size, out = height * width, weight.shape[0]
     own = (weight * styles[:, None]).contiguous()
     block = _pixels(size)
-    blocks = ceil_div(size, block)
+    blocks = divide_up(size, block)
     dx = torch.empty_like(x)
     parts = torch.empty((blocks, batch, out, count), dtype=torch.float32, device=x.device)
     if x.numel():
-        launcher(to_rgb_backward_kernel, blocks, ceil_div(count, _BLOCK_C), batch)(
+        launcher(to_rgb_backward_kernel, blocks, divide_up(count, _BLOCK_C), batch)(
             dz.contiguous(), x, own, dx, parts, size, count,
             OUT=out, BLOCK_P=block, BLOCK_C=_BLOCK_C, num_warps=8,
         )  # fmt: skip
@@ -159,11 +158,11 @@ def backward(dz: Tensor, x: Tensor, weight: Tensor, styles: Tensor) -> tuple[Ten
 
 def _pixels(size: int) -> int:
     """Pixels of one program."""
-    return min(power_of_2(size), 256) if INTERPRETED else 32
+    return min(next_power_of_2(size), 256) if INTERPRETED else 32
 
 
-def aot_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, int, str]]:
-    """As `modulated_conv2d.triton_backend.aot_cases`."""
+def aot_cases() -> Iterator[AotCase]:
+    """Every configuration of both kernels, for compilation without a GPU."""
     for dtype, pointer in _POINTERS.items():
         name = str(dtype).removeprefix("torch.")
         types = {"x_ptr": pointer, "dx_ptr": pointer, "clamp": "fp32"}
@@ -173,21 +172,12 @@ def aot_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, int,
         }  # fmt: skip
         yield (
             to_rgb_kernel,
-            _signature(to_rgb_kernel, chosen, types),
+            signature(to_rgb_kernel, chosen, types),
             chosen,
             4,
             1,
             f"to_rgb {name}",
         )
         chosen = {"OUT": 3, "BLOCK_P": 32, "BLOCK_C": _BLOCK_C}
-        signature = _signature(to_rgb_backward_kernel, chosen, types)
-        yield to_rgb_backward_kernel, signature, chosen, 8, 1, f"to_rgb_backward {name}"
-
-
-def _signature(kernel: Any, chosen: dict[str, Any], types: dict[str, str]) -> dict[str, str]:
-    return {
-        name: "constexpr"
-        if name in chosen
-        else types.get(name, "*fp32" if name.endswith("_ptr") else "i32")
-        for name in kernel.arg_names
-    }
+        kernel = to_rgb_backward_kernel
+        yield kernel, signature(kernel, chosen, types), chosen, 8, 1, f"to_rgb_backward {name}"

@@ -4,42 +4,31 @@ from typing import Any
 
 from torch import Tensor
 
-from ..modulated_conv2d.triton_registration import MAX_TAPS, refuse_tensor
-from ..registry import register
+from ..triton_host import DOT_DTYPES, refuse_triton, register_triton
 
-MAX_IMAGE_CHANNELS = 4
+MAX_IMAGE_CHANNELS = 4  # a program holds the products of them all in registers
+MAX_TAPS = 4  # of an axis: two by two of them meet samples
 
 
-def register_triton() -> None:
+def register_triton_backend() -> None:
     """Register the backend of the forward and of the backward pass."""
-    register("to_rgb", "triton", _forward, refuse=_refuse_forward)
-    register("to_rgb_backward", "triton", _backward, refuse=_refuse_backward)
+    module = f"{__package__}.triton_backend"
+    register_triton("to_rgb", module, "to_rgb", refuse=_refuse)
+    register_triton("to_rgb_backward", module, "backward", refuse=_refuse_backward)
 
 
-def _refuse_forward(x: Tensor, weight: Tensor, *rest: Any) -> str | None:
+def _refuse(x: Tensor, weight: Tensor, *rest: Any) -> str | None:
     f = rest[3]
     if f is not None and max(f.shape) > MAX_TAPS:
         return f"expected at most {MAX_TAPS} taps, got {tuple(f.shape)}"
-    return _refuse_channels(weight) or refuse_tensor("to_rgb", x)
+    return _refuse_channels(weight) or refuse_triton("to_rgb", x, DOT_DTYPES)
 
 
 def _refuse_backward(dz: Tensor, x: Tensor, weight: Tensor, styles: Tensor) -> str | None:
-    return _refuse_channels(weight) or refuse_tensor("to_rgb_backward", x)
+    return _refuse_channels(weight) or refuse_triton("to_rgb_backward", x, DOT_DTYPES)
 
 
 def _refuse_channels(weight: Tensor) -> str | None:
     if weight.shape[0] <= MAX_IMAGE_CHANNELS:
         return None
     return f"expected at most {MAX_IMAGE_CHANNELS} image channels, got {weight.shape[0]}"
-
-
-def _forward(*arguments: Any) -> Any:
-    from . import triton_backend
-
-    return triton_backend.to_rgb(*arguments)
-
-
-def _backward(*arguments: Any) -> Any:
-    from . import triton_backend
-
-    return triton_backend.backward(*arguments)

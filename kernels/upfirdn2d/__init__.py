@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..layout import register_triton
 from ..registry import register
+from ..triton_host import register_triton
 from . import cpu_backend, cuda_backend, reference
 from .op import upfirdn2d_op
 
@@ -74,7 +74,11 @@ def upfirdn2d(
         )
     if f.requires_grad:
         raise ValueError("upfirdn2d: expected f without gradient, got one that requires it")
-    ups, downs, pads = _pair("up", up), _pair("down", down), _padding(padding)
+    ups, downs, pads = (
+        _pair("up", up),
+        _pair("down", down),
+        reference.four_sides("upfirdn2d", padding),
+    )
     for axis, extent in enumerate((x.shape[3], x.shape[2])):
         total = extent * ups[axis] + pads[2 * axis] + pads[2 * axis + 1]
         taps = f.shape[-1 - axis] if f.ndim == 2 else f.shape[0]
@@ -91,14 +95,3 @@ def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     if len(pair) != 2 or any(not isinstance(n, int) or n < 1 for n in pair):
         raise ValueError(f"upfirdn2d: expected {name} >= 1 or a pair of such, got {value!r}")
     return pair[0], pair[1]
-
-
-def _padding(value: int | Sequence[int]) -> tuple[int, int, int, int]:
-    numbers = [value] if isinstance(value, int) else list(value)
-    if len(numbers) not in (1, 2, 4) or any(not isinstance(n, int) for n in numbers):
-        raise ValueError(f"upfirdn2d: expected padding of 1, 2 or 4 integers, got {value!r}")
-    if len(numbers) == 1:
-        numbers *= 4
-    elif len(numbers) == 2:
-        numbers = [numbers[0], numbers[0], numbers[1], numbers[1]]
-    return numbers[0], numbers[1], numbers[2], numbers[3]

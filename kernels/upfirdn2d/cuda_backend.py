@@ -7,7 +7,8 @@ from torch import Tensor
 
 from .. import build
 from ..errors import BackendError
-from .reference import Padding, Pair
+from ..layout import memory_format
+from .reference import Padding, Pair, result_size
 
 # Numbers of `DType` in common/csrc/dtype.cuh.
 _DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
@@ -64,22 +65,15 @@ def refuse(
 def upfirdn2d(
     x: Tensor, f: Tensor, up: Pair, down: Pair, padding: Padding, flip_filter: bool, gain: float
 ) -> Tensor:
-    """See the public function; pairs are (x, y), padding is (left, right, top, bottom)."""
+    """See `reference.upfirdn2d`."""
     kernel = f.to(device=x.device, dtype=torch.float32)
     if kernel.ndim == 1:
         kernel = torch.outer(kernel, kernel)
     if not flip_filter:  # the kernel correlates
         kernel = kernel.flip((0, 1))
     kernel = (kernel * gain).contiguous()
-    height = _size(x.shape[2], up[1], down[1], padding[2] + padding[3], kernel.shape[0])
-    width = _size(x.shape[3], up[0], down[0], padding[0] + padding[1], kernel.shape[1])
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    y = torch.empty(
-        (x.shape[0], x.shape[1], height, width),
-        dtype=x.dtype,
-        device=x.device,
-        memory_format=torch.channels_last if last else torch.contiguous_format,
-    )
+    shape = (*x.shape[:2], *result_size(x, kernel, up, down, padding))
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
     params = _Params(
         x.data_ptr(),
         y.data_ptr(),
@@ -100,10 +94,6 @@ def upfirdn2d(
 
 def _stream(x: Tensor) -> int:
     return torch.cuda.current_stream(x.device).cuda_stream
-
-
-def _size(extent: int, up: int, down: int, padding: int, taps: int) -> int:
-    return (extent * up + padding - taps) // down + 1
 
 
 def _axis(x: Tensor, y: Tensor, dim: int, up: int, down: int, before: int, taps: int) -> _Axis:

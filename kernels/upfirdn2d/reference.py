@@ -52,6 +52,22 @@ class _Upfirdn2d(torch.autograd.Function):
         return dx, None, None, None, None
 
 
+def four_sides(op: str, value: int | Sequence[int]) -> Padding:
+    """Padding (left, right, top, bottom) of one number, (x, y), or all four.
+
+    Raises:
+        ValueError: it is none of these; the message begins with the name of the op.
+    """
+    numbers = [value] if isinstance(value, int) else list(value)
+    if len(numbers) not in (1, 2, 4) or any(not isinstance(n, int) for n in numbers):
+        raise ValueError(f"{op}: expected padding of 1, 2 or 4 integers, got {value!r}")
+    if len(numbers) == 1:
+        numbers *= 4
+    elif len(numbers) == 2:
+        numbers = [numbers[0], numbers[0], numbers[1], numbers[1]]
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
 def result_size(
     x: Tensor, f: Tensor, up: Sequence[int], down: Sequence[int], padding: Sequence[int]
 ) -> Pair:

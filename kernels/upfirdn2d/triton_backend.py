@@ -12,15 +12,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..layout import divide_up, memory_format, next_power_of_2
+from ..layout import memory_format
+from ..triton_host import AotCase, divide_up, next_power_of_2
 from .reference import Padding, Pair, result_size
 
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 _MAX_CHANNELS = 64  # of a tile in channels_last
 _UNROLLED = 8  # visited columns up to which their loop is unrolled; rows too would spill registers
-
-# Kernel, signature, compile-time arguments, warps, stages, label.
-AotCase = tuple[Any, dict[str, str], dict[str, Any], int, int, str]
 
 # Elements of a tile and warps of a program.
 CONFIGS = [
