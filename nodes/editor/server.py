@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import tempfile
@@ -60,10 +61,10 @@ async def _serve(settings: Settings, editor: Editor, token: str | None) -> None:
         try:
             await site.start()
         except OSError as error:
-            reason = error.strerror or str(error)
+            busy = error.errno == errno.EADDRINUSE
+            reason = "in use; another --port may be free" if busy else error.strerror or str(error)
             raise InputError(
-                f"cannot listen on {settings.host} port {settings.port} ({reason}); "
-                "another --port may be free"
+                f"cannot listen on {settings.host} port {settings.port}: {reason}"
             ) from None
         address = page_address(settings.host, bound_port(runner), token)
         print(f"ganvas editor: {address}  (Ctrl-C stops it)", flush=True)
