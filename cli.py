@@ -160,7 +160,7 @@ def run(
         typer.Option(metavar="GLOB", help="Run once for each image file that matches."),
     ] = None,
 ) -> None:
-    """Execute a workflow without a window; the same results as in ComfyUI."""
+    """Execute a workflow without a window. The results are those of ComfyUI."""
     from .core.progress import WorkflowProgress
     from .nodes.engine import run_file
 
@@ -221,7 +221,7 @@ def train(
     ] = False,
     list_: Annotated[bool, typer.Option("--list", help="Print the presets and stop.")] = False,
 ) -> None:
-    """Train a model from a preset; under torchrun on several GPUs or machines."""
+    """Train a model from a preset. Under torchrun on several GPUs or machines."""
     from .core.errors import InputError
     from .training import PRESETS
 
@@ -274,7 +274,7 @@ def sample(
         typer.Option(help="Of a file with several: generator, generator_ema, ..."),
     ] = None,
 ) -> None:
-    """Write one PNG per seed; seed K gives the image that the published tools give."""
+    """Write one PNG per seed. Seed K gives the image that the published tools give."""
     from tqdm import tqdm
 
     from .core.checkpoints import load_model, parse_given, resolve_model
@@ -302,7 +302,7 @@ def inspect(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what is in a checkpoint of any supported format, without running anything in it."""
+    """Say what is in a checkpoint of any supported format. Nothing in it is run."""
     from .core.checkpoints import inspect as describe
     from .core.checkpoints import parse_given, resolve_model
 
@@ -324,7 +324,7 @@ def convert(
         typer.Option(help="Of a file with several: generator, generator_ema or discriminator."),
     ] = None,
 ) -> None:
-    """Turn a checkpoint into a ganvas model file, and check that it gives the same output."""
+    """Turn a checkpoint into a ganvas model file. The outputs of both are compared."""
     from .core.checkpoints import convert as write_converted
     from .core.checkpoints import parse_given, resolve_model
 
@@ -348,7 +348,7 @@ def faces(
         bool, typer.Option("--degrade", help="Damage the faces, with exactly known parameters.")
     ] = False,
 ) -> None:
-    """Render the procedural face data set, with exact labels, as a training archive."""
+    """Render the procedural face data set as a training archive. Its labels are exact."""
     from tqdm import tqdm
 
     from .core.data.procedural import write_faces_zip
@@ -426,7 +426,7 @@ def bench(
         bool, typer.Option("--backends", help="Only say which backends run here, or why not.")
     ] = False,
 ) -> None:
-    """Time ops and networks against eager PyTorch and the published op boundaries."""
+    """Time ops and networks against eager PyTorch. Also against the published op boundaries."""
     from tqdm import tqdm
 
     from .core.benchmark import as_text, benchmark, describe_backends, require_passed
