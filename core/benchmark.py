@@ -41,6 +41,9 @@ def benchmark(
         plot_file: where a PNG of the ratios goes.
         progress: called with the name of each row before it runs.
 
+    Returns:
+        The result, whose red rows have no timings.
+
     Raises:
         InputError: a name, number or path is not as above.
         OperationError: a plot is wanted and there is no matplotlib.
@@ -105,7 +108,11 @@ def as_text(result: Result) -> str:
 
 
 def require_passed(result: Result) -> None:
-    """Raise `OperationError` where a row is not as accurate as it must be."""
+    """Check that every row is as accurate as it must be.
+
+    Raises:
+        OperationError: one is not; it counts them and names the first.
+    """
     red = [f"{row.entry} {row.phase}" for row in result.rows if not row.passed]
     if red:
         raise OperationError(f"bench: {len(red)} of {len(result.rows)} rows are red: {red[0]} ...")

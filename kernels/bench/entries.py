@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..bias_act import bias_act
 from ..bias_act.reference import bias_act as bias_act_reference
+from ..convolution import convolution
 from ..filtered_lrelu import filtered_lrelu
 from ..filtered_lrelu.geometry import LayerGeometry, layer_geometry
 from ..filtered_lrelu.reference import filtered_lrelu as filtered_lrelu_reference
@@ -33,6 +35,7 @@ ROOT = 2**0.5
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 _SEED = 0
 _COMPARED = 8  # channels
+_VECTOR = 16  # channels in the widest registers
 _CLAMP = 256.0  # StyleGAN3 clamps every activation
 
 Function = Callable[[Inputs], Tensor]
@@ -286,6 +289,12 @@ def _small_ops(
     }
     if batch > 1:
         ops["minibatch_stddev", "layer"] = _minibatch_stddev(batch, 512 if size > 16 else 8, dtype)
+    if device.type == "cpu":  # elsewhere no kernel of ours runs
+        for stride in (1, 2):
+            # Whole vectors of channels, which the compiled pass asks for.
+            wide = max(channels, _VECTOR)
+            op = _convolution(batch, wide, size, stride, dtype)
+            ops["convolution", f"stride {stride}"] = op
     rows = []
     for (op_name, use), op in ops.items():
         for phase in PHASES:
@@ -385,6 +394,32 @@ def _to_rgb(batch: int, channels: int, size: int, dtype: torch.dtype) -> _Op:
         backward=Work(3 * features + 2.5 * image, 3 * flop),
         sizes={"N": batch, "C": channels, "H": size, "W": size},
         wide=True,
+    )
+
+
+def _convolution(batch: int, channels: int, size: int, stride: int, dtype: torch.dtype) -> _Op:
+    k = layers.KERNEL
+    before = size if stride == 1 else 2 * (size // 2) + 1
+    after = size // stride
+    weight = channels * channels * k**2
+    pixels = batch * channels * (before**2 + after**2)
+    flop = 2 * batch * after**2 * weight
+
+    def plain(i: Inputs) -> Tensor:
+        padding = k // 2 if stride == 1 else 0
+        return functional.conv2d(i["x"], i["weight"].to(i["x"].dtype), None, stride, padding)
+
+    return _Op(
+        shapes={"x": (batch, channels, before, before), "weight": (channels, channels, k, k)},
+        result=(batch, channels, after, after),
+        fixed={},
+        wanted=("x", "weight"),
+        ours=lambda i: convolution(i["x"], i["weight"], stride=stride),
+        eager=plain,
+        composed=plain,
+        forward=Work(dtype.itemsize * (pixels + weight), flop),
+        backward=Work(dtype.itemsize * 3 * (pixels + weight), 3 * flop),
+        sizes={"N": batch, "C": channels, "H": before, "W": before, "stride": stride},
     )
 
 

@@ -16,7 +16,11 @@ class PlotError(RuntimeError):
 
 
 def require_matplotlib() -> None:
-    """Raise `PlotError`, with what to install, where there is no matplotlib."""
+    """Check that plots can be drawn.
+
+    Raises:
+        PlotError: matplotlib is not installed; it says what to install.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         raise PlotError(
             "bench: expected matplotlib for a plot (pip install 'ganvas[train]'), found none"

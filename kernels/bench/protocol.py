@@ -39,6 +39,10 @@ class Case:
         exact: the same in float64, of the same inputs.
         work: parts of the least work, for the floor.
         shape: sizes, for the reader.
+        part: indices along `axis` that `exact` gives, where all would take too long; None is all.
+        axis: of the results.
+        contiguous: columns whose images are contiguous; the others' are channels_last.
+        missing: columns that cannot be had, and why.
     """
 
     inputs: dict[str, Tensor]
@@ -46,15 +50,21 @@ class Case:
     exact: Function
     work: list[Work]
     shape: dict[str, int]
-    part: tuple[int, ...] | None = None  # of the axis below, where exact gives no more
+    part: tuple[int, ...] | None = None
     axis: int = 0
-    contiguous: tuple[str, ...] = (COMPOSED,)  # the other columns' images are channels_last
-    missing: dict[str, str] = field(default_factory=dict)  # columns that cannot be had, and why
+    contiguous: tuple[str, ...] = (COMPOSED,)
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the registry; `make` is called when its turn has come, and frees what it made."""
+    """A line of the registry.
+
+    Attributes:
+        name, group, op, phase, dtype, cache, part_of, weight: see `schema.Row`.
+        make: called when the row's turn has come, so that one row's tensors exist at a time.
+        compile: torch.compile is worth its time here.
+    """
 
     name: str
     group: Group
@@ -63,7 +73,7 @@ class Entry:
     dtype: torch.dtype
     make: Callable[[], Case]
     cache: Cache | None = None
-    compile: bool = False  # torch.compile is worth its time here
+    compile: bool = False
     part_of: str | None = None
     weight: float = 1.0
 

@@ -134,7 +134,11 @@ class Result:
 
 
 def to_json(result: Result) -> str:
-    """Text of a checked result; raises `SchemaError` if it is not as it should be."""
+    """Text of a checked result.
+
+    Raises:
+        SchemaError: it is not as the dataclasses here say.
+    """
     data = dataclasses.asdict(result)
     from_data(data)
     return json.dumps(data, indent=1, allow_nan=False) + "\n"

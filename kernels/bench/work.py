@@ -1,13 +1,12 @@
 """Least memory traffic and arithmetic of a row, and the time they take at measured ceilings."""
 
-import time
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from .schema import Ceilings
-from .timers import CpuTimer, GraphTimer, Timer, interleave
+from .timers import Call, CpuTimer, CudaRuntime, GraphTimer, Timer, interleave
 
 _COPY_BYTES = {"cpu": 1 << 28, "cuda": 1 << 30}
 _MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
@@ -52,14 +51,12 @@ def measure_ceilings(device: torch.device, dtypes: list[torch.dtype], quick: boo
     shrink = 16 if quick else 1
     timer: Timer = CpuTimer()
     if device.type == "cuda":
-        from .timers import CudaRuntime
-
         timer = GraphTimer(CudaRuntime())
     budget = 0.05 if quick else _BUDGET_S
 
-    def seconds(call) -> float:
+    def seconds(call: Call) -> float:
         prepared = timer.prepare(call, 1)
-        return interleave({"": prepared}, budget_s=budget, clock=time.perf_counter)[""].median_s
+        return interleave({"": prepared}, budget_s=budget)[""].median_s
 
     count = _COPY_BYTES[device.type] // shrink // 4
     source = torch.randn(count, device=device)
