@@ -159,7 +159,10 @@ def test_what_is_not_finite_arrives(form, value):
     t["x"][0, 3, 4, 5] = value
     y = run(t, Method(form, False, 4), 2.0, None)
     assert y is not None
-    assert bool(y[:, :, 4 * t["up"], 5 * t["up"]].isnan().any()) or value > 0
+    here = y[:, :, 4 * t["up"], 5 * t["up"]]
+    # Sums of infinities are NaN; a single one is bounded by the clamp, before the next styles.
+    bounded = (here.abs() == 2 * t["next"].abs()) & (value == float("inf"))
+    assert bool((here.isnan() | bounded).all())
     t = tensors(1, 16, 16, 8, 8, form)
     t["noise"][:] = float("nan")
     y = run(t, Method(form, False, 4), 2.0, None)
