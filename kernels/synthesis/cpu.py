@@ -28,6 +28,7 @@ from ..modulated_conv2d.compiled import (
 from ..modulated_conv2d.tuning import choose
 from ..taps import Taps
 from .description import Affine, Block, ConvLayer, RGBLayer, Synthesis
+from .packed import PackedAffine, pack_affine, pack_matrix
 from .upsample import upsample_add, upsample_image
 
 _SLOPE = 0.2
@@ -37,24 +38,13 @@ _SKIP = Method(Form.POINTWISE, shared=False, tiles=64)
 
 
 @dataclass(frozen=True)
-class _Affine:
-    """A packed affine layer and where its styles start in a row of all styles."""
-
-    weight: Tensor
-    bias: Tensor
-    index: int
-    features: int
-    start: int
-
-
-@dataclass(frozen=True)
 class _Conv:
     """A packed layer; its demodulation factors start at `start` of a row of all such."""
 
     weight: Tensor
     channels: tuple[int, int]
     method: Method
-    affine: _Affine
+    affine: PackedAffine
     energy: Tensor
     start: int
     bias: Tensor
@@ -67,7 +57,7 @@ class _Conv:
 @dataclass(frozen=True)
 class _RGB:
     weight: Tensor
-    affine: _Affine
+    affine: PackedAffine
     bias: Tensor
     clamp: float | None
 
@@ -241,7 +231,7 @@ class CpuExecutor:
     def _prepare_block(self, block: Block, size: int) -> _Block:
         conv0 = None if block.conv0 is None else self._prepare_conv(block.conv0, size)
         conv1 = self._prepare_conv(block.conv1, size if conv0 is None else 2 * size)
-        skip = None if block.skip is None else _pack(block.skip)
+        skip = None if block.skip is None else pack_matrix(block.skip)
         return _Block(conv0, conv1, skip, block.torgb and self._prepare_rgb(block.torgb))
 
     def _prepare_conv(self, layer: ConvLayer, size: int) -> _Conv:
@@ -255,7 +245,7 @@ class CpuExecutor:
             channels,
             method,
             self._prepare_affine(layer.affine),
-            _pack(weight.double().square().sum(dim=(2, 3))),
+            pack_matrix(weight.double().square().sum(dim=(2, 3))),
             start,
             pad_channels(layer.bias.detach()),
             float(layer.noise_strength),
@@ -269,15 +259,7 @@ class CpuExecutor:
         weight, bias = pad_channels(layer.weight.detach()), layer.bias.detach().float().contiguous()
         return _RGB(weight, own, bias, layer.clamp)
 
-    def _prepare_affine(self, layer: Affine) -> _Affine:
-        features = layer.weight.shape[0]
-        start = self._styles_width
-        self._styles_width += panels(features)
-        bias = torch.zeros(panels(features))
-        bias[:features] = layer.bias.detach()
-        return _Affine(_pack(layer.weight.detach()), bias, layer.index, features, start)
-
-
-def _pack(matrix: Tensor) -> Tensor:
-    """Pack [O, I]."""
-    return pack_weight(matrix[:, :, None, None], Form.POINTWISE)
+    def _prepare_affine(self, layer: Affine) -> PackedAffine:
+        packed = pack_affine(layer, self._styles_width)
+        self._styles_width += panels(packed.features)
+        return packed

@@ -114,6 +114,7 @@ class Synthesis:
 
     @property
     def image_channels(self) -> int:
+        """Channels of the image."""
         torgb = self.blocks[-1].torgb
         assert torgb is not None
         return torgb.weight.shape[0]

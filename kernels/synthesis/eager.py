@@ -44,7 +44,7 @@ class EagerExecutor:
         return modulated_conv2d(
             x,
             layer.weight.to(x.dtype),
-            _styles(layer.affine, ws),
+            styles_of(layer.affine, ws),
             up=layer.up,
             f=layer.f,
             noise=noise,
@@ -61,13 +61,16 @@ class EagerExecutor:
 
 def _to_rgb(layer: RGBLayer, x: Tensor, ws: Tensor) -> Tensor:
     weight = layer.weight.to(x.dtype)[:, :, None, None]
-    y = modulated_conv2d(x, weight, _styles(layer.affine, ws), demodulate=False)
+    y = modulated_conv2d(x, weight, styles_of(layer.affine, ws), demodulate=False)
     y = y.to(torch.promote_types(y.dtype, torch.float32))
     return bias_act(y, layer.bias, clamp=layer.clamp)
 
 
-def _styles(affine: Affine, ws: Tensor) -> Tensor:
-    # In float64 on a CPU, so that a sample's sums do not depend on its batch.
+def styles_of(affine: Affine, ws: Tensor) -> Tensor:
+    """Result of an affine layer [N, features], in float64 on a CPU and then rounded.
+
+    So a sample's sums do not depend on its batch.
+    """
     w = ws[:, affine.index]
     dtype = torch.float64 if w.device.type == "cpu" else affine.weight.dtype
     y = torch.addmm(affine.bias.to(dtype), w.to(dtype), affine.weight.t().to(dtype))

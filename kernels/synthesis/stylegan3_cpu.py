@@ -30,8 +30,10 @@ from ..modulated_conv2d.compiled import (
     to_rgb,
 )
 from .description import Affine
+from .eager import styles_of
+from .packed import PackedAffine, pack_affine, pack_matrix
 from .stylegan3_description import FilteredLayer, FilteredSynthesis, FourierInput
-from .stylegan3_eager import DEMODULATION_EPSILON, positions, styles_of, waves
+from .stylegan3_eager import DEMODULATION_EPSILON, positions, waves
 
 # Of one layer's features of all samples that are drawn at a time: half a gigabyte.
 _MAX_FLOATS = 2**27
@@ -43,17 +45,6 @@ KERNELS = (1, 3)
 
 
 @dataclass(frozen=True)
-class _Affine:
-    """A packed affine layer and where its styles start in a row of all styles."""
-
-    weight: Tensor
-    bias: Tensor
-    index: int
-    features: int
-    start: int
-
-
-@dataclass(frozen=True)
 class _Layer:
     """A packed layer; its demodulation factors start at `start` of a row of all such."""
 
@@ -61,7 +52,7 @@ class _Layer:
     weight: Tensor
     channels: tuple[int, int]
     method: Method
-    affine: _Affine
+    affine: PackedAffine
     energy: Tensor
     start: int
     input_gain: float
@@ -79,7 +70,7 @@ class CpuFilteredExecutor:
     def __init__(self, synthesis: FilteredSynthesis, dtype: torch.dtype) -> None:
         assert dtype != torch.float64
         self._input = synthesis.input
-        self._mix = _pack(synthesis.input.weight)
+        self._mix = pack_matrix(synthesis.input.weight)
         self._styles_width = self._factors_width = 0
         self._layers: list[_Layer] = []
         size = synthesis.input.size
@@ -249,7 +240,7 @@ class CpuFilteredExecutor:
             (channels, out),
             method,
             self._prepare_affine(layer.affine),
-            _pack(weight.double().square().sum(dim=(2, 3))),
+            pack_matrix(weight.double().square().sum(dim=(2, 3))),
             start,
             float(layer.input_gain),
             conv_size,
@@ -257,13 +248,10 @@ class CpuFilteredExecutor:
             kernel // 2,
         )
 
-    def _prepare_affine(self, layer: Affine) -> _Affine:
-        features = layer.weight.shape[0]
-        start = self._styles_width
-        self._styles_width += panels(features)
-        bias = torch.zeros(panels(features))
-        bias[:features] = layer.bias.detach()
-        return _Affine(_pack(layer.weight.detach()), bias, layer.index, features, start)
+    def _prepare_affine(self, layer: Affine) -> PackedAffine:
+        packed = pack_affine(layer, self._styles_width)
+        self._styles_width += panels(packed.features)
+        return packed
 
 
 def choose(channels: tuple[int, int], kernel: int) -> Method:
@@ -301,8 +289,3 @@ def _clear(x: Tensor, ring: int, channels: int) -> None:
         x[:, :, -ring:] = 0
     if channels < x.shape[3]:
         x[..., channels:] = 0
-
-
-def _pack(matrix: Tensor) -> Tensor:
-    """Pack [O, I]."""
-    return pack_weight(matrix.detach()[:, :, None, None], Form.POINTWISE)

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..filtered_lrelu import filtered_lrelu
-from .description import Affine, RGBLayer
+from .description import RGBLayer
+from .eager import styles_of
 from .stylegan3_description import FilteredLayer, FilteredSynthesis, FourierInput
 
 DEMODULATION_EPSILON = 1e-8
@@ -65,17 +66,6 @@ def waves(
 def positions(layer: FourierInput) -> Tensor:
     """Where samples lie along an axis of the image, whose middle is 0 and whose width is 1."""
     return (torch.arange(layer.size) - (layer.size - 1) / 2) / layer.rate
-
-
-def styles_of(affine: Affine, ws: Tensor) -> Tensor:
-    """Result of an affine layer [N, features], in float64 on a CPU and then rounded.
-
-    So a sample's sums do not depend on its batch.
-    """
-    w = ws[:, affine.index]
-    dtype = torch.float64 if w.device.type == "cpu" else affine.weight.dtype
-    y = torch.addmm(affine.bias.to(dtype), w.to(dtype), affine.weight.t().to(dtype))
-    return y.to(affine.weight.dtype)
 
 
 def _filtered_layer(layer: FilteredLayer, x: Tensor, ws: Tensor) -> Tensor:
