@@ -30,9 +30,7 @@ def digest(path):
 def archive(tmp_path_factory):
     path = tmp_path_factory.mktemp("faces") / "faces.zip"
     steps = []
-    write_faces_zip(
-        path, 20, SIZE, 7, segmentation=True, progress=lambda *step: steps.append(step)
-    )
+    write_faces_zip(path, 20, SIZE, 7, segmentation=True, progress=lambda *step: steps.append(step))
     assert steps == [(16, 20), (20, 20)]
     return path
 

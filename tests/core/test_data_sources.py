@@ -189,8 +189,8 @@ def test_unusable_images_are_named(store, make, message):
 def test_16_bit_rgb_png_is_refused(store):
     # PIL itself would read it as 8-bit without a word.
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(
-            ">I", zlib.crc32(kind + data)
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
     rows = b"".join(b"\x00" + bytes(16 * 6) for _ in range(16))

@@ -27,8 +27,15 @@ HASH = "a" * 64
 def small_generator(c_dim: int = 0, seed: int = 0) -> Generator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Generator(z_dim=12, c_dim=c_dim, w_dim=16, img_resolution=16, channel_base=128,
-                        channel_max=24, num_mapping_layers=2)
+        net = Generator(
+            z_dim=12,
+            c_dim=c_dim,
+            w_dim=16,
+            img_resolution=16,
+            channel_base=128,
+            channel_max=24,
+            num_mapping_layers=2,
+        )
         for name, parameter in net.named_parameters():
             if name.endswith("noise_strength"):
                 nn.init.constant_(parameter, 0.3)
@@ -67,9 +74,7 @@ def test_truncation_pulls_towards_the_average_up_to_its_cutoff(generator):
     zero = sample_latents(generator, HASH, seed=0, count=1, truncation_psi=0.0)
     torch.testing.assert_close(zero.ws, average)
     full = sample_latents(generator, HASH, seed=0, count=1)
-    part = sample_latents(
-        generator, HASH, seed=0, count=1, truncation_psi=0.0, truncation_cutoff=2
-    )
+    part = sample_latents(generator, HASH, seed=0, count=1, truncation_psi=0.0, truncation_cutoff=2)
     torch.testing.assert_close(part.ws[:, :2], average[:, :2])
     torch.testing.assert_close(part.ws[:, 2:], full.ws[:, 2:])
     assert part.space == "W+"
@@ -90,8 +95,14 @@ def test_chunks_do_not_change_images(generator, mode):
     options = {"noise_mode": mode, "noise_seed": 3}
     whole = synthesize(generator, latents, HASH, chunk=5, **options)
     seen = []
-    parts = synthesize(generator, latents, HASH, chunk=2, **options,
-                       report=lambda done, total, x: seen.append((done, total, len(x))))
+    parts = synthesize(
+        generator,
+        latents,
+        HASH,
+        chunk=2,
+        **options,
+        report=lambda done, total, x: seen.append((done, total, len(x))),
+    )
     torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-5)
     assert whole.shape == (5, 3, 16, 16) and seen == [(2, 5, 2), (4, 5, 2), (5, 5, 1)]
 
@@ -123,9 +134,14 @@ def test_style_weights_reproduce_what_the_affine_layers_compute(generator):
     weights = style_weights(generator)
     assert len(weights) == generator.num_ws
     w = torch.randn(2, 16, dtype=torch.float64)
-    affines = [generator.synthesis.b4.conv1.affine, generator.synthesis.b8.conv0.affine,
-               generator.synthesis.b8.conv1.affine, generator.synthesis.b16.conv0.affine,
-               generator.synthesis.b16.conv1.affine, generator.synthesis.b16.torgb.affine]
+    affines = [
+        generator.synthesis.b4.conv1.affine,
+        generator.synthesis.b8.conv0.affine,
+        generator.synthesis.b8.conv1.affine,
+        generator.synthesis.b16.conv0.affine,
+        generator.synthesis.b16.conv1.affine,
+        generator.synthesis.b16.torgb.affine,
+    ]
     for affine, weight in zip(affines, weights, strict=True):
         change = (affine(w[:1].float()) - affine(w[1:].float())).double()
         torch.testing.assert_close(change, (w[:1] - w[1:]) @ weight.T, atol=1e-5, rtol=1e-4)
@@ -145,8 +161,9 @@ def test_directions_are_the_right_singular_vectors_of_the_stacked_weights(genera
 
 def test_no_direction_changes_the_styles_more_than_the_first(generator):
     first, last = 1, 3
-    found = closed_form_directions(generator, HASH, count=2, first_layer=first, last_layer=last,
-                                   scale="unit")
+    found = closed_form_directions(
+        generator, HASH, count=2, first_layer=first, last_layer=last, scale="unit"
+    )
     a = torch.cat(style_weights(generator)[first : last + 1])
     best = (a @ found[0].vector.double()).norm()
     others = torch.nn.functional.normalize(torch.randn(500, 16, dtype=torch.float64))
@@ -166,8 +183,13 @@ def test_spread_makes_one_step_one_standard_deviation(generator):
 
 @pytest.mark.parametrize(
     "options,name",
-    [({"count": 0}, "count"), ({"count": 17}, "count"), ({"first_layer": 6}, "layer"),
-     ({"first_layer": 3, "last_layer": 2}, "layer"), ({"scale": "loud"}, "scale")],
+    [
+        ({"count": 0}, "count"),
+        ({"count": 17}, "count"),
+        ({"first_layer": 6}, "layer"),
+        ({"first_layer": 3, "last_layer": 2}, "layer"),
+        ({"scale": "loud"}, "scale"),
+    ],
     ids=str,
 )
 def test_impossible_requests_are_refused(generator, options, name):
@@ -247,8 +269,9 @@ def test_restoration_blends_by_strength():
 
 def test_a_sheet_puts_every_pixel_where_it_belongs():
     images = torch.rand(3, 3, 4, 5)
-    sheet = labelled_sheet([Section("", images)], columns=2, gap=1, scale=2, method="nearest",
-                           background=0.0)
+    sheet = labelled_sheet(
+        [Section("", images)], columns=2, gap=1, scale=2, method="nearest", background=0.0
+    )
     assert sheet.shape == (3, 2 * 9 + 1, 2 * 11 + 1)
     big = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert torch.equal(sheet[:, 1:9, 1:11], big[0])
@@ -260,8 +283,9 @@ def test_a_sheet_puts_every_pixel_where_it_belongs():
 
 def test_labels_are_drawn_and_small_images_are_centred():
     large, small = torch.ones(2, 3, 8, 8), torch.ones(1, 1, 4, 6)
-    plain = labelled_sheet([Section("", large), Section("", small)], columns=2, gap=0,
-                           background=0.0)
+    plain = labelled_sheet(
+        [Section("", large), Section("", small)], columns=2, gap=0, background=0.0
+    )
     assert plain.shape == (3, 16, 16)
     assert plain[0, 8:, :8].sum() == 24 and plain[0, 10:14, 1:7].min() == 1
     labelled = labelled_sheet([Section("Faces", large)], columns=2, gap=0, background=0.0)

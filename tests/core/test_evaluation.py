@@ -26,9 +26,7 @@ def real(tmp_path_factory):
 
 
 def _saved(path, arch, network):
-    save(
-        path, arch=arch, config=asdict(network.config), tensors=network.state_dict(), training={}
-    )
+    save(path, arch=arch, config=asdict(network.config), tensors=network.state_dict(), training={})
     return load(path)
 
 
