@@ -11,7 +11,7 @@ from aiohttp import web
 from .wire import to_json
 
 MAX_WAITING = 2_000
-MAX_WAITING_FOR_PREVIEW = 8
+MAX_WAITING_PREVIEWS = 2
 
 
 @dataclass(eq=False)
@@ -21,6 +21,7 @@ class Client:
     id: str
     socket: web.WebSocketResponse
     outbox: asyncio.Queue[str | bytes] = field(default_factory=asyncio.Queue)
+    previews: int = 0  # how many of them wait
     features: dict[str, Any] = field(default_factory=dict)
     closing: asyncio.Future[bool] | None = None
 
@@ -36,6 +37,7 @@ class Client:
             try:
                 if isinstance(message, bytes):
                     await self.socket.send_bytes(message)
+                    self.previews -= 1
                 else:
                     await self.socket.send_str(message)
             except (ConnectionError, RuntimeError):  # it left; the reader ends as well
@@ -100,5 +102,6 @@ class Clients:
 
     def _deliver_preview(self, plain: bytes, described: bytes, to: str | None) -> None:
         for client in self._targets(to):
-            if client.outbox.qsize() < MAX_WAITING_FOR_PREVIEW:
+            if client.previews < MAX_WAITING_PREVIEWS:  # a slow browser misses some, never all
+                client.previews += 1
                 client.outbox.put_nowait(described if client.reads_preview_metadata else plain)

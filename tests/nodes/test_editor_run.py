@@ -15,10 +15,12 @@ import pytest
 pytest.importorskip("aiohttp", reason="the editor needs ganvas[editor]")
 
 import torch
+from aiohttp import web
 from PIL import Image
 
 from ganvas.nodes import registry
 from ganvas.nodes.context import Context
+from ganvas.nodes.editor.clients import Client, Clients
 from ganvas.nodes.editor.state import Editor
 from ganvas.nodes.spec import Image as ImageSocket
 from ganvas.nodes.spec import build_spec
@@ -179,6 +181,23 @@ def test_previews_come_in_the_form_that_the_tab_reads(editor, described):
             assert picture.size == (8, 8)
 
     with_browser(editor, check)
+
+
+def test_a_tab_that_lags_behind_misses_previews_but_never_all():
+    async def check() -> None:
+        clients = Clients()
+        clients.start()
+        lagging = Client("tab", web.WebSocketResponse())
+        clients.add(lagging)
+        for _ in range(100):
+            clients.send("progress", {})
+        for number in range(5):
+            clients.send_preview(b"plain", bytes([number]), "tab")
+        await asyncio.sleep(0)
+        waiting = [lagging.outbox.get_nowait() for _ in range(lagging.outbox.qsize())]
+        assert len(waiting) == 102 and waiting[100:] == [b"plain", b"plain"]
+
+    asyncio.run(check())
 
 
 def test_a_failing_node_is_named_and_the_next_prompt_runs(editor):
