@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ..bias_act import bias_act
 from ..bias_act.reference import bias_act as bias_act_reference
-from ..convolution import convolution
+from ..convolution import conv2d, convolution
 from ..filtered_lrelu import filtered_lrelu
 from ..filtered_lrelu.geometry import LayerGeometry, layer_geometry
 from ..filtered_lrelu.reference import filtered_lrelu as filtered_lrelu_reference
@@ -36,6 +36,8 @@ FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 _SEED = 0
 _COMPARED = 8  # channels
 _VECTOR = 16  # channels in the widest registers
+_SLOPE = 0.2
+_LEAST_SIZE = 64  # pixels, of conv2d
 _CLAMP = 256.0  # StyleGAN3 clamps every activation
 
 Function = Callable[[Inputs], Tensor]
@@ -295,11 +297,14 @@ def _small_ops(
             wide = max(channels, _VECTOR)
             op = _convolution(batch, wide, size, stride, dtype)
             ops["convolution", f"stride {stride}"] = op
+        # From that size on, the compiled pass takes it.
+        ops["conv2d", "of a restorer"] = _conv2d(
+            batch, max(channels, _VECTOR), max(size, _LEAST_SIZE), dtype
+        )
     rows = []
     for (op_name, use), op in ops.items():
-        for phase in PHASES:
-            at = 4 if op_name == "minibatch_stddev" else size
-            name = f"{op_name}/{use}/{at}/n{batch}"
+        for phase in (FORWARD,) if op_name == "conv2d" else PHASES:
+            name = f"{op_name}/{use}/{op.result[2]}/n{batch}"
             rows.append(_entry(name, op_name, op, phase, dtype, device, cache))
     return rows
 
@@ -313,7 +318,7 @@ def _bias_act(batch: int, channels: int, size: int, dtype: torch.dtype) -> _Op:
         fixed={},
         wanted=("x", "bias"),
         ours=lambda i: bias_act(i["x"], i["bias"], act="lrelu"),
-        eager=lambda i: bias_act_reference(i["x"], i["bias"], 1, "lrelu", 0.2, ROOT, None),
+        eager=lambda i: bias_act_reference(i["x"], i["bias"], 1, "lrelu", _SLOPE, ROOT, None),
         composed=lambda i: composed.bias_act(i["x"], i["bias"], gain=ROOT),
         forward=Work(2 * moved, 0),
         backward=Work(5 * moved, 0),  # x, y | dy, y, dx
@@ -423,6 +428,32 @@ def _convolution(batch: int, channels: int, size: int, stride: int, dtype: torch
     )
 
 
+def _conv2d(batch: int, channels: int, size: int, dtype: torch.dtype) -> _Op:
+    weight = channels * channels * layers.KERNEL**2
+    pixels = 2 * batch * channels * size**2
+
+    def separate(i: Inputs) -> Tensor:
+        y = functional.conv2d(i["x"], i["weight"], i["bias"], padding=1)
+        return functional.leaky_relu(y, _SLOPE)
+
+    return _Op(
+        shapes={
+            "x": (batch, channels, size, size),
+            "weight": (channels, channels, layers.KERNEL, layers.KERNEL),
+            "bias": (channels,),
+        },
+        result=(batch, channels, size, size),
+        fixed={},
+        wanted=(),
+        ours=lambda i: conv2d(i["x"], i["weight"], i["bias"], slope=_SLOPE),
+        eager=separate,
+        composed=separate,
+        forward=Work(dtype.itemsize * (pixels + weight), 2 * batch * size**2 * weight),
+        backward=Work(0, 0),  # without gradients only
+        sizes={"N": batch, "C": channels, "H": size, "W": size},
+    )
+
+
 def _minibatch_stddev(batch: int, channels: int, dtype: torch.dtype) -> _Op:
     moved = dtype.itemsize * batch * channels * 16
     return _Op(
@@ -485,7 +516,7 @@ def _filtered_lrelu(geometry: LayerGeometry, batch: int, dtype: torch.dtype) -> 
 
     def eager(i: Inputs) -> Tensor:
         return filtered_lrelu_reference(
-            i["x"], i["fu"], i["fd"], i["bias"], up, down, padding, ROOT, 0.2, _CLAMP, False
+            i["x"], i["fu"], i["fd"], i["bias"], up, down, padding, ROOT, _SLOPE, _CLAMP, False
         )
 
     def published(i: Inputs) -> Tensor:
@@ -498,7 +529,7 @@ def _filtered_lrelu(geometry: LayerGeometry, batch: int, dtype: torch.dtype) -> 
             down=down,
             padding=padding,
             gain=ROOT,
-            slope=0.2,
+            slope=_SLOPE,
             clamp=_CLAMP,
         )
 

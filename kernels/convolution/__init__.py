@@ -1,4 +1,4 @@
-"""A plain convolution that is fast to differentiate, to any order."""
+"""Plain convolutions: one that is fast to differentiate to any order, one fused for inference."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,10 @@ from torch.nn import functional
 
 from ..registry import register
 from . import cpu_backend, reference
+from .fused import conv2d
 from .op import convolution_op, input_gradient_op
 
-__all__ = ["convolution", "is_own", "transposed_convolution"]
+__all__ = ["conv2d", "convolution", "is_own", "transposed_convolution"]
 
 register("convolution", "eager", reference.convolution)
 register("convolution_input_gradient", "eager", reference.input_gradient)

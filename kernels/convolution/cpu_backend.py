@@ -46,8 +46,21 @@ def _refuse(
     return reason
 
 
-def convolution(x: Tensor, weight: Tensor, stride: int, gain: float) -> Tensor:
-    """See `reference.convolution`; the result is channels_last."""
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    stride: int,
+    gain: float,
+    *,
+    bias: Tensor | None = None,
+    slope: float = 1.0,
+    workspace: compiled.Workspace | None = None,
+) -> Tensor:
+    """See `reference.convolution`; the result is channels_last.
+
+    With 3x3 weights it takes a bias [O] and a leaky ReLU of `slope` along. A `workspace` is used in
+    place of those that this thread keeps.
+    """
     if weight.shape[2] == 1:
         return _multiply(x, weight[:, :, 0, 0], gain)
     out, channels = weight.shape[:2]
@@ -57,8 +70,12 @@ def convolution(x: Tensor, weight: Tensor, stride: int, gain: float) -> Tensor:
         method = _down((channels, out), min(height, width))
     else:
         method = tuning.choose((channels, out), min(height, width), 1)
-    packed = compiled.pack_weight(weight, method.form, gain=gain, workspace=compiled.kept("weight"))
-    return _run(x, packed, (channels, out), method, (height, width))
+    kept = compiled.kept("weight") if workspace is None else None
+    packed = compiled.pack_weight(weight, method.form, gain=gain, workspace=kept)
+    return _run(
+        x, packed, (channels, out), method, (height, width), bias=bias, slope=slope,
+        workspace=workspace,
+    )  # fmt: skip
 
 
 def input_gradient(dy: Tensor, weight: Tensor, stride: int, gain: float) -> Tensor:
@@ -109,10 +126,19 @@ def _down(channels: tuple[int, int], size: int) -> Method:
 
 
 def _run(
-    x: Tensor, packed: Tensor, channels: tuple[int, int], method: Method, size: tuple[int, int]
+    x: Tensor,
+    packed: Tensor,
+    channels: tuple[int, int],
+    method: Method,
+    size: tuple[int, int],
+    *,
+    bias: Tensor | None = None,
+    slope: float = 1.0,
+    workspace: compiled.Workspace | None = None,
 ) -> Tensor:
     y = torch.empty(x.shape[0], *size, channels[1])
-    compiled.convolve(_rows(x), packed, channels, method, compiled.kept("points"), y=y)
+    points = compiled.kept("points") if workspace is None else workspace
+    compiled.convolve(_rows(x), packed, channels, method, points, bias=bias, alpha=slope, y=y)
     return y.permute(0, 3, 1, 2)
 
 

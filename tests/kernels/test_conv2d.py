@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from ganvas.kernels import explain, use_backend
-from ganvas.kernels.conv2d import conv2d
+from ganvas.kernels.convolution import conv2d
 
 
 def inputs(shape=(2, 32, 64, 70), out=48, seed=0):

@@ -1,18 +1,16 @@
-"""A 3x3 convolution with bias and leaky ReLU; on a CPU without gradients, by Winograd's algorithm.
+"""A 3x3 convolution with bias and leaky ReLU; on a CPU without gradients, in one compiled pass.
 
-The compiled convolution of `modulated_conv2d` runs, with its weight transformed at each call: that
-costs as much as the convolution of some 2000 pixels, and no memory stays behind.
+Its weight is transformed at each call: that costs as much as the convolution of some 2000 pixels,
+and no memory stays behind.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from . import build
-from .modulated_conv2d import compiled, tuning
-from .registry import register, select
-
-__all__ = ["conv2d"]
+from ..modulated_conv2d import compiled
+from ..registry import register, select
+from . import cpu_backend
 
 # From this size on, transforming the weight pays (64 to 512 channels, two Zen 4 cores).
 _LEAST_PIXELS = 64 * 64
@@ -49,7 +47,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, slope: floa
     tensors = (x, weight) if bias is None else (x, weight, bias)
     records = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     plain = records or torch.is_autocast_enabled(x.device.type) or torch.compiler.is_compiling()
-    if plain or x.shape[2] * x.shape[3] < _LEAST_PIXELS:
+    if plain:
         return _eager(x, weight, bias, slope)
     return select("conv2d", x, weight, bias, slope)(x, weight, bias, slope)
 
@@ -60,35 +58,20 @@ def _eager(x: Tensor, weight: Tensor, bias: Tensor | None, slope: float) -> Tens
 
 
 def _cpu(x: Tensor, weight: Tensor, bias: Tensor | None, slope: float) -> Tensor:
-    count, channels, height, width = x.shape
-    out = weight.shape[0]
-    method = tuning.choose((channels, out), min(height, width), 1)
-    y = torch.empty(count, height, width, out)
-    compiled.convolve(
-        x.detach().permute(0, 2, 3, 1),
-        compiled.pack_weight(weight, method.form),
-        (channels, out),
-        method,
-        compiled.Workspace(),
-        bias=None if bias is None else bias.detach().contiguous(),
-        alpha=slope,
-        y=y,
+    bias = None if bias is None else bias.detach().contiguous()
+    return cpu_backend.convolution(
+        x.detach(), weight, 1, 1.0, bias=bias, slope=slope, workspace=compiled.Workspace()
     )
-    return y.permute(0, 3, 1, 2)
 
 
 def _refuse_cpu(x: Tensor, weight: Tensor, bias: Tensor | None, slope: float) -> str | None:
-    for tensor in (x, weight, bias):
-        if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype != torch.float32):
-            return f"expected float32 on a CPU, got {tensor.dtype} on {tensor.device.type}"
-    if not x.is_contiguous(memory_format=torch.channels_last) or x.shape[0] == 0:
-        return f"expected x in channels_last, not empty, got strides {x.stride()}"
-    reason = build.unavailable("cpu")
-    if reason is None:
-        for channels in weight.shape[:2]:
-            if compiled.padded(channels) != channels:
-                return f"expected channels of whole vectors, got {channels}"
-    return reason
+    if bias is not None and (bias.device.type != "cpu" or bias.dtype != torch.float32):
+        return f"expected a float32 bias on a CPU, got {bias.dtype} on {bias.device.type}"
+    if x.shape[2] * x.shape[3] < _LEAST_PIXELS:
+        return f"expected at least {_LEAST_PIXELS} pixels, got {x.shape[2]} x {x.shape[3]}"
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        return f"expected x in channels_last, got strides {x.stride()}"
+    return cpu_backend.refuse(x, weight, 1, 1.0)
 
 
 register("conv2d", "cpu", _cpu, refuse=_refuse_cpu)
