@@ -30,7 +30,7 @@ from ..core.images import to_uint8
 from . import registry
 from .context import Context, Host
 from .engine.values import WidgetValueError, check_value
-from .spec import InputSpec, NodeSpec, OutputSpec, pack_outputs
+from .spec import InputSpec, Needs, NodeSpec, OutputSpec, pack_outputs
 
 MODEL_FOLDER = "ganvas"
 MODEL_EXTENSIONS = frozenset({".safetensors", ".pkl", ".pt", ".pth", ".ckpt"})
@@ -170,6 +170,8 @@ def node_class(spec: NodeSpec, placement: Placement) -> type:
         methods["validate_inputs"] = validate_inputs
     if spec.fingerprint:
         methods["fingerprint_inputs"] = fingerprint_inputs
+    if spec.needs:
+        methods["check_lazy_status"] = lazy_status(spec.needs)
     body = {name: classmethod(function) for name, function in methods.items()}
     return type(spec.id, (io.ComfyNode,), {"__module__": __name__, **body})
 
@@ -195,6 +197,15 @@ def validation(spec: NodeSpec) -> Callable[..., bool | str] | None:
     arguments = [inspect.Parameter(name, kind) for name in ("cls", *names)]
     validate_inputs.__dict__["__signature__"] = inspect.Signature(arguments)
     return validate_inputs
+
+
+def lazy_status(needs: Needs) -> Callable[..., list[str]]:
+    """Build a node's `check_lazy_status`, which gets None for what has not been computed."""
+
+    def check_lazy_status(cls: type, **values: Any) -> list[str]:
+        return list(needs({name: value for name, value in values.items() if value is not None}))
+
+    return check_lazy_status
 
 
 def build_schema(spec: NodeSpec, host: Host) -> Any:
@@ -223,6 +234,8 @@ def build_input(item: InputSpec, host: Host) -> Any:
     fields: dict[str, Any] = {"optional": item.optional, "tooltip": item.tooltip}
     if item.is_widget:
         fields["default"] = item.default
+    if item.lazy:
+        fields["lazy"] = True
     if item.type in ("INT", "FLOAT"):
         fields |= {"min": item.min, "max": item.max, "step": item.step}
         if item.slider:
@@ -301,8 +314,9 @@ def run_node(spec: NodeSpec, placement: Placement, values: Mapping[str, Any], hi
         workflow=extra.get("workflow") if isinstance(extra, dict) else None,
     )
     placement.bring_in(given.values())
+    not_wanted = {item.name: None for item in spec.inputs if item.lazy and item.name not in given}
     with torch.inference_mode():
-        outputs = pack_outputs(spec, spec.function(ctx, **given))
+        outputs = pack_outputs(spec, spec.function(ctx, **given, **not_wanted))
     device = comfy.model_management.intermediate_device()
     return io.NodeOutput(*(_move(value, device) for value in outputs), ui=ctx.ui or None)
 

@@ -18,6 +18,7 @@ A node is a function whose first argument is `ctx` and whose other arguments car
 
 A socket that may stay unconnected is written `mask: Mask | None = None`. Several outputs are a
 `tuple[Image, Mask]`, a list output is a `list[Image]`, and a node without outputs returns None.
+What feeds a `Socket(..., lazy=True)` runs only when the node's `needs` hook asks for it.
 This module imports neither torch nor ComfyUI.
 """
 
@@ -45,14 +46,19 @@ MAX_SEED = 2**32 - 1
 Options = tuple[str, ...] | Callable[[Host], Sequence[str]]
 Fingerprint = Callable[[Host, Mapping[str, Any]], str]
 Validate = Callable[[Host, Mapping[str, Any]], Mapping[str, str]]
+Needs = Callable[[Mapping[str, Any]], Sequence[str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Socket:
-    """A value that only a link can bring; `type` is the socket's name in workflow files."""
+    """A value that only a link can bring; `type` is the socket's name in workflow files.
+
+    What feeds a `lazy` socket runs only when the node's `needs` hook names it; None arrives else.
+    """
 
     type: str
+    lazy: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,7 @@ class InputSpec:
     multiline: bool = False
     options: Options | None = None
     image_upload: bool = False
+    lazy: bool = False
 
     @property
     def is_widget(self) -> bool:
@@ -186,6 +193,8 @@ class NodeSpec:
             an input does; `values` holds the inputs that are not linked.
         validate: Optional hook `(host, values) -> {input name: what is wrong}`, run before
             the graph starts, with the inputs that are not linked.
+        needs: Hook of a node with lazy inputs, `values -> names`: the lazy inputs still wanted
+            when `values` are known. It is asked again whenever one of them has arrived.
         is_input_list: Every input arrives as a list, in one call.
     """
 
@@ -201,6 +210,7 @@ class NodeSpec:
     is_input_list: bool = False
     fingerprint: Fingerprint | None = None
     validate: Validate | None = None
+    needs: Needs | None = None
     deprecated: bool = False
     experimental: bool = False
 
@@ -232,6 +242,7 @@ def node(
     is_input_list: bool = False,
     fingerprint: Fingerprint | None = None,
     validate: Validate | None = None,
+    needs: Needs | None = None,
     deprecated: bool = False,
     experimental: bool = False,
 ) -> Callable[[Function], Function]:
@@ -254,6 +265,7 @@ def node(
             is_input_list=is_input_list,
             fingerprint=fingerprint,
             validate=validate,
+            needs=needs,
             deprecated=deprecated,
             experimental=experimental,
         )
@@ -290,6 +302,8 @@ def build_spec(
     unknown = set(arguments) - {item.name for item in inputs} - {"ctx"}
     if unknown:
         raise TypeError(f"node {id}: Args: documents {sorted(unknown)}, which are no inputs")
+    if any(item.lazy for item in inputs) != (fields.get("needs") is not None):
+        raise TypeError(f"node {id}: lazy inputs and the hook `needs` go together")
     outputs = _output_specs(id, hints.get("return"), returns)
     return NodeSpec(
         id=id,
@@ -382,7 +396,7 @@ def _input_spec(
     if isinstance(marker, Socket):
         if nullable != (not missing) or (not missing and parameter.default is not None):
             raise TypeError(f"node {id}: socket {name} is either required, or `... | None = None`")
-        return InputSpec(name, marker.type, tooltip, optional=nullable)
+        return InputSpec(name, marker.type, tooltip, optional=nullable, lazy=marker.lazy)
     if missing and not isinstance(marker, (Choice, ModelFile)):
         raise TypeError(f"node {id}: widget {name} needs a default")
     default = None if missing else parameter.default

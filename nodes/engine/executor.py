@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +123,8 @@ class _Run:
         self.keys: dict[str, str] = {}
         self.entries: dict[str, Entry] = {}
         self.waiting: Counter[str] = Counter()
+        self.done: set[str] = set()
+        self.place = {id: place for place, id in enumerate(plan.order)}
         self.result = Execution()
 
     def run(self) -> Execution:
@@ -135,10 +137,17 @@ class _Run:
             self.events("execution_cached", {"nodes": list(self.result.cached)})
             for node in self.result.cached:
                 self._finish(node, self.entries[node])
-            for node in todo:
+            while todo:
+                node = todo[-1]
                 if self.interrupted():
                     raise Interrupted("interrupted")
-                self._execute(self.plan.nodes[node])
+                wanted = [] if node in self.done else self._wanted(self.plan.nodes[node])
+                if wanted:
+                    todo += self._upstream(wanted)
+                    continue
+                todo.pop()
+                if node not in self.done:  # a lazy input may have had it run already
+                    self._execute(self.plan.nodes[node])
         except NodeFailedError as failure:
             self._report_failure(failure)
             raise
@@ -153,7 +162,11 @@ class _Run:
         return self.result
 
     def _look_up(self) -> list[str]:
-        """Walk back from the outputs to what the cache holds; return the nodes that must run."""
+        """Find what the cache holds; return the nodes that must run, the first one last.
+
+        `waiting` counts who may want a result, those behind lazy inputs included: until all of
+        them have run, it is kept.
+        """
         needed: set[str] = set()
         stack = list(self.plan.outputs)
         while stack:
@@ -169,7 +182,40 @@ class _Run:
         self.result.cached = [id for id in self.plan.order if id in self.entries]
         for id in needed:
             self.waiting.update({link.node for link in self.plan.nodes[id].links.values()})
-        return [id for id in self.plan.order if id in needed]
+        return self._upstream(self.plan.outputs)
+
+    def _upstream(self, wanted: Iterable[str]) -> list[str]:
+        """Return `wanted` and what they need beyond what is there, the first to run last."""
+        needed: set[str] = set()
+        stack = list(wanted)
+        while stack:
+            id = stack.pop()
+            if id in needed or id in self.entries or id in self.done:
+                continue
+            needed.add(id)
+            planned = self.plan.nodes[id]
+            lazy = {item.name for item in planned.spec.inputs if item.lazy}
+            stack += [link.node for name, link in planned.links.items() if name not in lazy]
+        return sorted(needed, key=lambda id: self.place[id], reverse=True)
+
+    def _wanted(self, planned: PlannedNode) -> list[str]:
+        """Return the nodes that feed lazy inputs which a node asks for and has not got."""
+        needs = planned.spec.needs
+        if needs is None:
+            return []
+        known = {
+            name: link for name, link in planned.links.items() if link.node in self.entries
+        }
+        try:
+            names = {
+                name
+                for arguments in self._calls(replace(planned, links=known))
+                for name in needs(arguments)
+            }
+        except Exception as error:
+            raise node_failure(planned.id, planned.spec.id, error, planned.title) from error
+        missing = [planned.links[name].node for name in names if name in planned.links]
+        return [id for id in missing if id not in self.entries]
 
     def _execute(self, planned: PlannedNode) -> None:
         """Run one node, or take over what a node with the same content gave earlier in this run."""
@@ -181,6 +227,7 @@ class _Run:
             self.cache.put(key, entry)
             self.result.files += entry.saved
         self.result.executed.append(id)
+        self.done.add(id)
         self.entries[id] = entry
         self._finish(id, entry)
         for source in {link.node for link in planned.links.values()}:
@@ -212,7 +259,9 @@ class _Run:
         )
         outputs: tuple[list[Any], ...] = tuple([] for _ in spec.outputs)
         try:
-            for arguments in self._calls(planned):
+            not_wanted = {item.name: None for item in spec.inputs if item.lazy}
+            for given in self._calls(planned):
+                arguments = {**not_wanted, **given}
                 context.check()
                 with torch.inference_mode():
                     values = pack_outputs(spec, spec.function(context, **arguments))
@@ -231,8 +280,10 @@ class _Run:
         """Return the keyword arguments of each call of a node."""
         inputs: dict[str, list[Any]] = {name: [value] for name, value in planned.values.items()}
         for name, link in planned.links.items():
-            values = self.entries[link.node].outputs[link.slot]
             item = planned.spec.input(name)
+            if item is not None and item.lazy and link.node not in self.entries:
+                continue
+            values = self.entries[link.node].outputs[link.slot]
             inputs[name] = (
                 [_linked_value(item, value, self.host) for value in values]
                 if item is not None and item.is_widget
@@ -261,8 +312,11 @@ class _Run:
                 "exception_message": str(original),
                 "exception_type": type(original).__name__,
                 "traceback": traceback.format_exception(original),
-                "current_inputs": {},
-                "current_outputs": [],
+                "current_inputs": {
+                    name: [value]
+                    for name, value in self.plan.nodes[failure.node_id].values.items()
+                },
+                "current_outputs": list(self.result.executed),
             },
         )
 

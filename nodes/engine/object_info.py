@@ -54,6 +54,8 @@ def input_config(item: InputSpec, host: Host) -> list[Any]:
         options["multiline"] = item.multiline
     if item.image_upload:
         options["image_upload"] = True
+    if item.lazy:
+        options["lazy"] = True
     if item.type == "COMBO":
         return [list(item.list_options(host)), options]
     return [item.type, options]
