@@ -4,7 +4,7 @@ Published files of two kinds load into it, see `core.checkpoints.published.style
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from torch.nn import functional
 from ...kernels import upfirdn2d
 from .blocks import block_resolutions
 from .layers import FullyConnectedLayer
-from .mapping import MappingNetwork
 from .noise import NoiseMode, NoiseSource, check_noise, draw_noise
 from .progressive import GAIN, SLOPE, check_sizes, check_stage, doubled
+from .style_generator import StyleGenerator, check_ws
 
 INSTANCE_EPSILON = 1e-5
 BLUR_TAPS = (0.25, 0.5, 0.25)
@@ -221,10 +221,7 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ValueError: an argument is not as above.
         """
-        if ws.ndim != 3 or tuple(ws.shape[1:]) != (self.num_ws, self.w_dim):
-            raise ValueError(
-                f"synthesis: expected ws [N, {self.num_ws}, {self.w_dim}], got {tuple(ws.shape)}"
-            )
+        check_ws(ws, self.num_ws, self.w_dim)
         stage = check_stage("synthesis", self.img_resolution, resolution, alpha)
         if not self.progressive and (alpha != 1 or stage[-1] != self.img_resolution):
             raise ValueError("synthesis: expected a progressive network with resolution or alpha")
@@ -244,7 +241,7 @@ class SynthesisNetwork(nn.Module):
         return block
 
 
-class Generator(nn.Module):
+class Generator(StyleGenerator[GeneratorConfig, SynthesisNetwork]):
     """z and labels to images; see `GeneratorConfig` for the arguments.
 
     Shapes: z [N, z_dim], c [N, c_dim] or None -> [N, img_channels, R, R], nominally -1..1.
@@ -270,8 +267,7 @@ class Generator(nn.Module):
         mapping_lr_multiplier: float = 0.01,
         w_avg_beta: float = 0.995,
     ) -> None:
-        super().__init__()
-        self.config = GeneratorConfig(
+        config = GeneratorConfig(
             z_dim=z_dim,
             c_dim=c_dim,
             w_dim=w_dim,
@@ -300,22 +296,8 @@ class Generator(nn.Module):
                 "Generator: expected max_resolution >= img_resolution, above it only if "
                 f"progressive, got {last} and {img_resolution}"
             )
-        self.synthesis = SynthesisNetwork(self.config)
-        self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(
-            z_dim=z_dim,
-            c_dim=c_dim,
-            w_dim=w_dim,
-            num_ws=self.num_ws,
-            num_layers=num_mapping_layers,
-            lr_multiplier=mapping_lr_multiplier,
-            w_avg_beta=w_avg_beta,
-        )
-
-    @classmethod
-    def from_config(cls, config: GeneratorConfig) -> "Generator":
-        """Build an untrained network."""
-        return cls(**asdict(config))
+        synthesis = SynthesisNetwork(config)
+        super().__init__(config, synthesis, synthesis.num_ws)
 
     def forward(
         self,
@@ -332,10 +314,6 @@ class Generator(nn.Module):
         """Map with truncation, then draw; arguments as in `mapping` and `synthesis`."""
         ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
         return self.synthesis(ws, noise_mode, generator, resolution=resolution, alpha=alpha)
-
-    def update_w_avg(self, ws: Tensor) -> None:
-        """Move the running mean of w towards these untruncated ws; called by training only."""
-        self.mapping.update_w_avg(ws)
 
 
 def _convolve_doubled(x: Tensor, weight: Tensor) -> Tensor:

@@ -4,9 +4,7 @@ Parameter and buffer names are those of published checkpoints, which therefore l
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +14,9 @@ from ...kernels.to_rgb import to_rgb
 from .blocks import BlockWiring, block_channels, block_resolutions, check_config
 from .layers import Conv2dLayer, FullyConnectedLayer, fir_filter
 from .mapping import MappingNetwork, mix_styles
+from .noise import NoiseMode, NoiseSource, check_noise, draw_noise
+from .style_generator import StyleGenerator, check_ws
 from .stylegan2_discriminator import Discriminator, DiscriminatorConfig
-
-NoiseMode = Literal["const", "random", "none"]
-NoiseSource = torch.Generator | Sequence[torch.Generator] | Tensor | None
-
-_NOISE_MODES = ("const", "random", "none")
 
 __all__ = [
     "Discriminator",
@@ -29,8 +24,6 @@ __all__ = [
     "Generator",
     "GeneratorConfig",
     "MappingNetwork",
-    "NoiseMode",
-    "NoiseSource",
     "SynthesisNetwork",
     "mix_styles",
 ]
@@ -122,11 +115,7 @@ class SynthesisLayer(nn.Module):
 
     def noise(self, count: int, noise_mode: NoiseMode, generator: NoiseSource) -> Tensor | None:
         """Noise of this layer for `count` samples, [count or 1, 1, R, R], or None for "none"."""
-        if noise_mode == "none":
-            return None
-        if noise_mode == "const":
-            return self.noise_const[None, None]
-        return _draw_noise(self.noise_const, count, generator)
+        return draw_noise(self.noise_const, count, noise_mode, generator)
 
 
 class ToRGBLayer(nn.Module):
@@ -278,25 +267,11 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ValueError: an argument is not as `forward` says.
         """
-        if ws.ndim != 3 or tuple(ws.shape[1:]) != (self.num_ws, self.w_dim):
-            raise ValueError(
-                f"synthesis: expected ws [N, {self.num_ws}, {self.w_dim}], got {tuple(ws.shape)}"
-            )
-        if noise_mode not in _NOISE_MODES:
-            raise ValueError(
-                f"synthesis: expected noise_mode of {_NOISE_MODES}, got {noise_mode!r}"
-            )
-        if isinstance(generator, Tensor):
-            seeds = generator.tolist()
-            generator = [torch.Generator().manual_seed(seed) for seed in seeds]
-        if isinstance(generator, Sequence) and len(generator) != ws.shape[0]:
-            raise ValueError(
-                f"synthesis: expected {ws.shape[0]} noise generators or seeds, got {len(generator)}"
-            )
-        return generator
+        check_ws(ws, self.num_ws, self.w_dim)
+        return check_noise("synthesis", noise_mode, generator, ws.shape[0])
 
 
-class Generator(nn.Module):
+class Generator(StyleGenerator[GeneratorConfig, SynthesisNetwork]):
     """z and labels to images; see `GeneratorConfig` for the arguments.
 
     Shapes: z [N, z_dim], c [N, c_dim] or None -> [N, img_channels, R, R], nominally -1..1.
@@ -321,8 +296,7 @@ class Generator(nn.Module):
         mapping_lr_multiplier: float = 0.01,
         w_avg_beta: float = 0.995,
     ) -> None:
-        super().__init__()
-        self.config = GeneratorConfig(
+        config = GeneratorConfig(
             z_dim=z_dim,
             c_dim=c_dim,
             w_dim=w_dim,
@@ -336,25 +310,11 @@ class Generator(nn.Module):
             mapping_lr_multiplier=mapping_lr_multiplier,
             w_avg_beta=w_avg_beta,
         )
-        check_config("Generator", self.config)
+        check_config("Generator", config)
         if z_dim < 1 or w_dim < 1:
             raise ValueError(f"Generator: expected z_dim, w_dim >= 1, got {z_dim}, {w_dim}")
-        self.synthesis = SynthesisNetwork(self.config)
-        self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(
-            z_dim=z_dim,
-            c_dim=c_dim,
-            w_dim=w_dim,
-            num_ws=self.num_ws,
-            num_layers=num_mapping_layers,
-            lr_multiplier=mapping_lr_multiplier,
-            w_avg_beta=w_avg_beta,
-        )
-
-    @classmethod
-    def from_config(cls, config: GeneratorConfig) -> "Generator":
-        """Build an untrained network."""
-        return cls(**asdict(config))
+        synthesis = SynthesisNetwork(config)
+        super().__init__(config, synthesis, synthesis.num_ws)
 
     def forward(
         self,
@@ -368,22 +328,3 @@ class Generator(nn.Module):
         """Map with truncation, then draw; arguments as in `mapping` and `synthesis`."""
         ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode, generator=generator)
-
-    def update_w_avg(self, ws: Tensor) -> None:
-        """Move the running mean of w towards these untruncated ws; called by training only."""
-        self.mapping.update_w_avg(ws)
-
-
-def _draw_noise(like: Tensor, count: int, generator: NoiseSource) -> Tensor:
-    """Standard normal [count, 1, R, R] of the [R, R] `like`'s dtype and device."""
-    height, width = like.shape
-    if generator is None:
-        return torch.randn(count, 1, height, width, dtype=like.dtype, device=like.device)
-    if isinstance(generator, torch.Generator):
-        return _from_generator(like, (count, 1, height, width), generator)
-    assert not isinstance(generator, Tensor)
-    return torch.stack([_from_generator(like, (1, height, width), rng) for rng in generator])
-
-
-def _from_generator(like: Tensor, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=rng, dtype=like.dtype, device=rng.device).to(like.device)

@@ -14,11 +14,10 @@ from ...kernels.synthesis import (
     separate,
     without_graph,
 )
+from .noise import NoiseMode, NoiseSource
 from .prepared import PreparedExecutors, affine_of
 from .stylegan2 import (
     Generator,
-    NoiseMode,
-    NoiseSource,
     SynthesisBlock,
     SynthesisLayer,
     SynthesisNetwork,

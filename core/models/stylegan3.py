@@ -5,7 +5,7 @@ Sizes, rates and filters of the layers come from `kernels.filtered_lrelu.geometr
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from torch.nn import functional
 from ...kernels import filtered_lrelu
 from ...kernels.filtered_lrelu.geometry import LayerGeometry, layer_geometry
 from .layers import FullyConnectedLayer
-from .mapping import MappingNetwork
 from .noise import NoiseMode, NoiseSource
+from .style_generator import StyleGenerator, check_ws
 
 DEMODULATION_EPSILON = 1e-8
 
@@ -260,23 +260,28 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ValueError: ws or transform has the wrong shape.
         """
-        if ws.ndim != 3 or tuple(ws.shape[1:]) != (self.num_ws, self.w_dim):
-            raise ValueError(
-                f"synthesis: expected ws [N, {self.num_ws}, {self.w_dim}], got {tuple(ws.shape)}"
-            )
-        if transform is not None and transform.shape not in {(3, 3), (ws.shape[0], 3, 3)}:
-            raise ValueError(
-                f"synthesis: expected transform [3, 3] or [{ws.shape[0]}, 3, 3], "
-                f"got {tuple(transform.shape)}"
-            )
+        self.check(ws, transform)
         w = ws.unbind(dim=1)
         x = self.input(w[0], transform)
         for name, style in zip(self.layer_names, w[1:], strict=True):
             x = self.get_submodule(name)(x, style, update_emas)
         return x.to(torch.promote_types(x.dtype, torch.float32)) * self.output_scale
 
+    def check(self, ws: Tensor, transform: Tensor | None) -> None:
+        """Refuse what `forward` does not take.
 
-class Generator(nn.Module):
+        Raises:
+            ValueError: an argument is not as `forward` says.
+        """
+        check_ws(ws, self.num_ws, self.w_dim)
+        if transform is not None and transform.shape not in {(3, 3), (ws.shape[0], 3, 3)}:
+            raise ValueError(
+                f"synthesis: expected transform [3, 3] or [{ws.shape[0]}, 3, 3], "
+                f"got {tuple(transform.shape)}"
+            )
+
+
+class Generator(StyleGenerator[GeneratorConfig, SynthesisNetwork]):
     """z and labels to images; see `GeneratorConfig` for the arguments, whose defaults are T's.
 
     Shapes: z [N, z_dim], c [N, c_dim] or None -> [N, img_channels, R, R], nominally -1..1.
@@ -304,8 +309,7 @@ class Generator(nn.Module):
         mapping_lr_multiplier: float = 0.01,
         w_avg_beta: float = 0.998,
     ) -> None:
-        super().__init__()
-        self.config = GeneratorConfig(
+        config = GeneratorConfig(
             z_dim=z_dim,
             c_dim=c_dim,
             w_dim=w_dim,
@@ -322,23 +326,9 @@ class Generator(nn.Module):
             mapping_lr_multiplier=mapping_lr_multiplier,
             w_avg_beta=w_avg_beta,
         )
-        _check_config(self.config)
-        self.synthesis = SynthesisNetwork(self.config)
-        self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(
-            z_dim=z_dim,
-            c_dim=c_dim,
-            w_dim=w_dim,
-            num_ws=self.num_ws,
-            num_layers=num_mapping_layers,
-            lr_multiplier=mapping_lr_multiplier,
-            w_avg_beta=w_avg_beta,
-        )
-
-    @classmethod
-    def from_config(cls, config: GeneratorConfig) -> "Generator":
-        """Build an untrained network."""
-        return cls(**asdict(config))
+        _check_config(config)
+        synthesis = SynthesisNetwork(config)
+        super().__init__(config, synthesis, synthesis.num_ws)
 
     def forward(
         self,
@@ -357,10 +347,6 @@ class Generator(nn.Module):
         return self.synthesis(
             ws, noise_mode, generator, transform=transform, update_emas=update_emas
         )
-
-    def update_w_avg(self, ws: Tensor) -> None:
-        """Move the running mean of w towards these untruncated ws; called by training only."""
-        self.mapping.update_w_avg(ws)
 
 
 def geometry_of(config: GeneratorConfig) -> tuple[LayerGeometry, ...]:

@@ -11,8 +11,8 @@ from ...kernels.synthesis.stylegan3 import (
     FourierInput,
     RGBLayer,
 )
+from .noise import NoiseMode, NoiseSource
 from .prepared import PreparedExecutors, affine_of
-from .stylegan2 import NoiseMode, NoiseSource
 from .stylegan3 import Generator, SynthesisLayer, SynthesisNetwork
 
 _ROOT = 2**0.5
@@ -54,7 +54,7 @@ class SynthesisPlan:
         transform: Tensor | None = None,
     ) -> Tensor:
         """Draw the images [N, C, R, R]; arguments and errors as of `SynthesisNetwork.forward`."""
-        _check(self.synthesis, ws, transform)
+        self.synthesis.check(ws, transform)
         return self._executor()(ws, transform)
 
     def _executor(self) -> FilteredExecutor:
@@ -93,18 +93,6 @@ def describe(network: SynthesisNetwork) -> FilteredSynthesis:
     return FilteredSynthesis(
         fourier, described, torgb, network.output_scale, network.num_ws, network.w_dim
     )
-
-
-def _check(network: SynthesisNetwork, ws: Tensor, transform: Tensor | None) -> None:
-    if ws.ndim != 3 or tuple(ws.shape[1:]) != (network.num_ws, network.w_dim):
-        raise ValueError(
-            f"synthesis: expected ws [N, {network.num_ws}, {network.w_dim}], got {tuple(ws.shape)}"
-        )
-    if transform is not None and transform.shape not in {(3, 3), (ws.shape[0], 3, 3)}:
-        raise ValueError(
-            f"synthesis: expected transform [3, 3] or [{ws.shape[0]}, 3, 3], "
-            f"got {tuple(transform.shape)}"
-        )
 
 
 def _layers(network: SynthesisNetwork) -> list[SynthesisLayer]:
