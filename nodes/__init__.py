@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .spec import NodeSpec
 
-MODULES = ("builtin", "logic", "load", "sample", "edit", "restore", "output")
+MODULES = ("builtin", "logic", "load", "sample", "edit", "pad", "restore", "compare", "output")
 
 
 def registry() -> dict[str, NodeSpec]:

@@ -89,7 +89,7 @@ def save_image(ctx: Context, images: Image, filename_prefix: Text = "ganvas") ->
         filename_prefix: Start of the file names, which go on with a number; "faces/a" saves into
             the subfolder "faces".
     """
-    paths = _write(ctx, images, ctx.output_dir, filename_prefix, "output")
+    paths = write_images(ctx, images, ctx.output_dir, filename_prefix, "output")
     for path in paths:
         ctx.record_file(path)
 
@@ -107,11 +107,25 @@ def preview_image(ctx: Context, images: Image) -> None:
     Args:
         images: The images to show.
     """
-    _write(ctx, images, ctx.temp_dir, f"preview_{_safe(ctx.node_id)}", "temp")
+    write_images(ctx, images, ctx.temp_dir, f"preview_{safe_name(ctx.node_id)}", "temp")
 
 
-def _write(ctx: Context, images: torch.Tensor, root: Path, prefix: str, kind: str) -> list[Path]:
-    """Write a batch as `<prefix>_00001_.png` and so on, and show it on the node."""
+def write_images(
+    ctx: Context, images: torch.Tensor, root: Path, prefix: str, kind: str, show: str = "images"
+) -> list[Path]:
+    """Write a batch as `<prefix>_00001_.png` and so on, and show it on the node.
+
+    Args:
+        ctx: The node's context.
+        images: An IMAGE batch.
+        root: The folder that `kind` stands for.
+        prefix: Start of the file names, see `files.output_name`.
+        kind: "output" or "temp", as the editor calls the folder.
+        show: Under which name the editor gets the files.
+
+    Raises:
+        InputError: The images or the prefix cannot be used.
+    """
     check_image(images, name="images")
     folder, stem = output_name(root, prefix)
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +139,7 @@ def _write(ctx: Context, images: torch.Tensor, root: Path, prefix: str, kind: st
         path = folder / f"{stem}_{first + index:05}_.png"
         save_png(path, image, text)
         paths.append(path)
-        ctx.show("images", [{"filename": path.name, "type": kind, "subfolder": subfolder}])
+        ctx.show(show, [{"filename": path.name, "type": kind, "subfolder": subfolder}])
         ctx.progress(index + 1, len(images))
     return paths
 
@@ -138,6 +152,6 @@ def _metadata(ctx: Context) -> dict[str, str]:
     return {key: json.dumps(value) for key, value in chunks.items() if value is not None}
 
 
-def _safe(node_id: str) -> str:
+def safe_name(node_id: str) -> str:
     """Return an id with nothing in it that a file name cannot hold."""
     return "".join(letter if letter.isalnum() else "-" for letter in node_id)[:40] or "image"
