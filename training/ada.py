@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .config import StyleGAN2Config
+from .configs.stylegan2 import StyleGAN2Config
 from .distributed import Ranks
 from .meter import Meter
 from .streams import Stream, uniforms

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from .ada import AdaptiveAugmenter
-from .config import StyleGAN2Config
+from .configs.stylegan2 import StyleGAN2Config
 from .diffaugment import DiffAugmenter
 from .distributed import Ranks
 from .meter import Meter

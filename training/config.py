@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..core.errors import InputError
 
-STDDEV_GROUP = 4  # samples that share one minibatch standard deviation
 # Beyond any run: within these bounds a wrong number cannot overflow or exhaust the memory.
 MAX_KIMG = 1e9
 MAX_CHANNELS = 65536
@@ -42,6 +41,9 @@ class RunConfig(BaseModel):
         ge=0,
         le=1,
         description="the half-life is at most this share of the images seen",
+    )
+    heldout: int = Field(
+        default=0, ge=0, description="last images of the data, kept apart for metrics in the log"
     )
     mirror: bool = Field(default=True, description="mirror half of the real images")
     seed: int = Field(default=0, ge=0, lt=2**63, description="everything random follows from it")
@@ -78,19 +80,34 @@ class RunConfig(BaseModel):
         self.check_split(1)
         return self
 
+    @property
+    def group(self) -> int:
+        """Samples that a rank and a part keep together; more than 1 for minibatch statistics."""
+        return 1
+
     def check_split(self, ranks: int) -> None:
-        """Refuse a batch that cannot be cut into whole minibatch-stddev groups for every part.
+        """Refuse a batch that cannot be cut into whole groups for every part.
 
         Raises:
             ValueError: `batch` is no multiple of group size x grad_accum x ranks.
         """
-        unit = min(STDDEV_GROUP, self.batch) * self.grad_accum * ranks
+        unit = self.group * self.grad_accum * ranks
         if self.batch % unit:
             raise ValueError(
-                f"batch must be a multiple of {unit} "
-                f"({min(STDDEV_GROUP, self.batch)} images to a group "
+                f"batch must be a multiple of {unit} ({self.group} images to a group "
                 f"x grad_accum {self.grad_accum} x {ranks} ranks), got {self.batch}"
             )
+
+    def dry(self, ranks: int) -> dict[str, object]:
+        """What `--dry-run` changes: two small steps, in which every phase takes place."""
+        batch = max(2, self.group) * self.grad_accum * ranks
+        return {
+            "batch": batch,
+            "total_kimg": 2 * batch / 1000,
+            "snapshot_kimg": 2 * batch / 1000,
+            "tick_kimg": batch / 1000,
+            "init": None,
+        }
 
     @property
     def total_steps(self) -> int:
@@ -100,80 +117,6 @@ class RunConfig(BaseModel):
     def steps(self, kimg: float) -> int:
         """Number of steps nearest to `kimg` thousand images, at least 1."""
         return max(1, round(kimg * 1000 / self.batch))
-
-
-class StyleGAN2Config(RunConfig):
-    """StyleGAN2 with optional ADA or DiffAugment."""
-
-    z_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS, description="features of z")
-    w_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS, description="features of w")
-    mapping_layers: int = Field(default=8, ge=1, le=32, description="layers between z and w")
-    channel_base: int = Field(
-        default=32768, ge=8, le=2**24, description="channels at resolution r: channel_base / r"
-    )
-    channel_max: int = Field(
-        default=512, ge=1, le=MAX_CHANNELS, description="and at most this many"
-    )
-    conv_clamp: float | None = Field(
-        default=None, gt=0, description="bound of every activation; none: no bound"
-    )
-    style_mixing: float = Field(
-        default=0.9, ge=0, le=1, description="share of samples with two styles"
-    )
-    r1_gamma: float = Field(ge=0, description="weight of R1; 0: off")
-    r1_interval: int = Field(default=16, ge=1, description="steps between R1 steps")
-    r1_batch_shrink: int = Field(default=1, ge=1, description="R1 on 1/n of the batch")
-    pl_weight: float = Field(default=2.0, ge=0, description="weight of the path length; 0: off")
-    pl_interval: int = Field(default=4, ge=1, description="steps between path length steps")
-    pl_batch_shrink: int = Field(default=2, ge=1, description="path length on 1/n of the batch")
-    pl_decay: float = Field(
-        default=0.01, gt=0, le=1, description="weight of a new mean path length in the running one"
-    )
-    w_avg_beta: float = Field(default=0.995, ge=0, lt=1, description="decay of the mean w")
-    augment: Literal["none", "ada", "diffaugment"] = Field(
-        default="none", description="of what the discriminator sees"
-    )
-    augment_p: float = Field(default=0.0, ge=0, le=1, description="ADA's probability at the start")
-    ada_target: float = Field(
-        default=0.6, ge=-1, le=1, description="wanted mean sign of D(real); 0: fixed p"
-    )
-    ada_interval: int = Field(default=4, ge=1, description="steps between moves of p")
-    ada_kimg: float = Field(
-        default=500.0, gt=0, description="p goes from 0 to 1 in this many kimg at most"
-    )
-    swd_images: int = Field(
-        default=0,
-        ge=0,
-        description="images per snapshot for the sliced Wasserstein distance; 0: off",
-    )
-
-
-class RestorerConfig(RunConfig):
-    """U-Net that restores degraded faces, against a PatchGAN discriminator."""
-
-    base_channels: int = Field(
-        default=32, ge=1, le=MAX_CHANNELS, description="at full size; twice as many a level below"
-    )
-    channel_max: int = Field(
-        default=128, ge=1, le=MAX_CHANNELS, description="and at most this many"
-    )
-    num_levels: int = Field(default=4, ge=1, le=8, description="resolutions of the U-Net")
-    d_channels: int = Field(
-        default=32, ge=1, le=MAX_CHANNELS, description="of the discriminator's first layer"
-    )
-    l1_weight: float = Field(default=1.0, gt=0, description="weight of the L1 distance")
-    gan_weight: float = Field(
-        default=0.02, ge=0, description="weight of the GAN loss; 0: no D at all"
-    )
-    gan_start_kimg: float = Field(default=20.0, ge=0, description="L1 alone until here")
-    r1_gamma: float = Field(default=1.0, ge=0, description="weight of R1; 0: off")
-    r1_interval: int = Field(default=16, ge=1, description="steps between R1 steps")
-    strength: Literal["light", "default", "heavy"] = Field(
-        default="default", description="damage around which the training pairs lie"
-    )
-    spread: float = Field(default=0.8, ge=0, le=1, description="how far they lie around it")
-    clean_share: float = Field(default=0.1, ge=0, le=1, description="share of inputs left clean")
-    heldout: int = Field(default=64, ge=2, description="faces kept apart for the PSNR in the log")
 
 
 ConfigT = TypeVar("ConfigT", bound=RunConfig)

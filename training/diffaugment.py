@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import StyleGAN2Config
+from .configs.stylegan2 import StyleGAN2Config
 from .meter import Meter
 from .streams import Stream, uniforms
 

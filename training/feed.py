@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..core.data import batch_indices, mirror_flags
 from ..core.errors import InputError
-from .config import STDDEV_GROUP, RunConfig
-from .streams import Stream, normal, parts
+from .config import RunConfig
+from .streams import Stream, normal, numbers, parts
 
 
 class Images(Protocol):
@@ -21,6 +23,7 @@ class Images(Protocol):
 
     content_hash: str
     resolution: int
+    labels: Tensor | None
 
     def __len__(self) -> int: ...
 
@@ -30,12 +33,13 @@ class Images(Protocol):
 
 
 class SyntheticImages:
-    """Smooth random colour fields, for `--dry-run`."""
+    """Smooth random colour fields in two classes, for `--dry-run`."""
 
     content_hash = "synthetic"
 
     def __init__(self, resolution: int, count: int = 64) -> None:
         self.resolution = resolution
+        self.labels: Tensor | None = functional.one_hot(torch.arange(count) % 2).float()
         self._count = count
 
     def __len__(self) -> int:
@@ -49,6 +53,21 @@ class SyntheticImages:
         return smooth.clamp(0, 255).to(torch.uint8)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A part of a step's batch.
+
+    Attributes:
+        images: uint8 [n, C, H, W].
+        sample: the samples' numbers in the run, int64 [n]: all that randomness may depend on.
+        labels: float32 [n, L], or None.
+    """
+
+    images: Tensor
+    sample: np.ndarray
+    labels: Tensor | None
+
+
 class Feed:
     """Batches of real images by step.
 
@@ -57,10 +76,9 @@ class Feed:
         config: batch, seed, mirror, grad_accum and workers.
         rank: this process.
         world: number of processes.
-        held_out: images at the end of the data set that are never given out.
 
     Attributes:
-        count: images that are given out.
+        count: images that are given out: all but the last `config.heldout`.
         places: places in the batch of this rank's images, an int64 array for each part.
 
     The result does not depend on `workers`: threads only decode ahead what is a function of the
@@ -70,26 +88,24 @@ class Feed:
         InputError: no image is left to give out.
     """
 
-    def __init__(
-        self, dataset: Images, config: RunConfig, rank: int, world: int, held_out: int = 0
-    ) -> None:
+    def __init__(self, dataset: Images, config: RunConfig, rank: int, world: int) -> None:
         self.dataset = dataset
-        self.count = len(dataset) - held_out
+        self.count = len(dataset) - config.heldout
         self._config = config
-        group = min(STDDEV_GROUP, config.batch)
-        all_parts = parts(config.batch, group, world * config.grad_accum)
+        all_parts = parts(config.batch, config.group, world * config.grad_accum)
         self.places = all_parts[rank * config.grad_accum :][: config.grad_accum]
         self._pool = ThreadPoolExecutor(config.workers) if config.workers else None
-        self._ahead: deque[tuple[int, Future[list[Tensor]]]] = deque()
+        self._ahead: deque[tuple[int, Future[list[Batch]]]] = deque()
         if self.count < 1:
             raise InputError(
-                f"train: the data set has {len(dataset)} images, more than {held_out} are needed"
+                f"train: the data set has {len(dataset)} images, more than {config.heldout} are "
+                "needed"
             )
         # The first read makes the data set's cache, which the threads then share.
         dataset.images(torch.zeros(1, dtype=torch.int64))
 
-    def batch(self, step: int) -> list[Tensor]:
-        """The step's images of this rank, one uint8 [n, 3, H, W] for each accumulation part."""
+    def batch(self, step: int) -> list[Batch]:
+        """The step's images of this rank, one batch for each accumulation part."""
         if self._pool is None:
             return self._read(step)
         if self._ahead and self._ahead[0][0] != step:
@@ -99,20 +115,42 @@ class Feed:
             self._ahead.append((ahead, self._pool.submit(self._read, ahead)))
         return self._ahead.popleft()[1].result()
 
+    @property
+    def label_dim(self) -> int:
+        """Numbers in a label, for systems that cannot do without.
+
+        Raises:
+            InputError: the data have none.
+        """
+        if self.dataset.labels is None:
+            raise InputError(
+                "train: this preset learns from labels, and the data have none "
+                "(expected, for an archive, labels in its dataset.json)"
+            )
+        return self.dataset.labels.shape[1]
+
     def close(self) -> None:
         """Stop the reading threads."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _read(self, step: int) -> list[Tensor]:
+    def heldout(self) -> Tensor:
+        """Numbers of the images that training never sees: int64 [config.heldout]."""
+        return torch.arange(self.count, len(self.dataset))
+
+    def _read(self, step: int) -> list[Batch]:
         config = self._config
         indices = batch_indices(config.seed, step, config.batch, self.count)
         flags = mirror_flags(config.seed, step, config.batch) & config.mirror
+        sample = numbers(step, config.batch)
+        labels = self.dataset.labels
         batch = []
         for places in self.places:
             here = torch.from_numpy(places)
             images = self.dataset.images(indices[here])
-            batch.append(torch.where(flags[here, None, None, None], images.flip(3), images))
+            mirrored = torch.where(flags[here, None, None, None], images.flip(3), images)
+            own = None if labels is None else labels[indices[here]]
+            batch.append(Batch(mirrored, sample[places], own))
         return batch
 
 

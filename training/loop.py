@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +15,14 @@ from ..core.data import open_dataset
 from ..core.errors import InputError
 from ..core.files import atomic_write, check_output_folder
 from . import distributed, snapshot
-from .config import STDDEV_GROUP, RestorerConfig, RunConfig, StyleGAN2Config, override
+from .config import RunConfig, override
 from .feed import Feed, Images, SyntheticImages, to_float
 from .presets import Preset, find_preset
 from .report import Reporter
-from .restorer import RestorerSystem
 from .resume import compare, state_to_continue
 from .stopping import require_finite_losses, require_finite_tensors, stop_signals
-from .stylegan2 import StyleGAN2System
 from .system import System
+from .systems import build
 from .transfer import initialise
 
 _REALS_COUNT, _REALS_COLUMNS = 64, 8  # the grid of real images that a run begins with
@@ -80,7 +78,7 @@ def train(
             if data is None or outdir is None:
                 raise InputError("train: a data set and an output folder are needed")
             return _run(row, config, ranks, data, Path(outdir), resume, say)
-        small = _dry(config, ranks.world)
+        small = config.model_copy(update=config.dry(ranks.world))
         with tempfile.TemporaryDirectory(prefix="ganvas-dry-run-") as folder:
             result = _run(row, small, ranks, None, Path(folder), None, say)
         return TrainingResult(result.outcome, result.images, None, result.folder)
@@ -113,9 +111,8 @@ def _run(
     dataset: Images = SyntheticImages(config.resolution)
     if data is not None:
         dataset = open_dataset(data, config.resolution, cache=outdir.parent)
-    held_out = config.heldout if isinstance(config, RestorerConfig) else 0
-    feed = Feed(dataset, config, ranks.rank, ranks.world, held_out)
-    system = _build(config, feed, ranks)
+    feed = Feed(dataset, config, ranks.rank, ranks.world)
+    system = build(config, feed, ranks)
     first = 0
     if state is not None:
         system.load_state(state.tensors)
@@ -217,33 +214,6 @@ class _Run:
             text = "".join(f"  {name} {value:.4g}" for name, value in values.items())
             self.reporter.say(f"snapshot {path}{text}")
         self.ranks.wait()
-
-
-def _build(config: RunConfig, feed: Feed, ranks: distributed.Ranks) -> System:
-    """The networks that a configuration describes."""
-    if isinstance(config, StyleGAN2Config):
-        return StyleGAN2System(config, feed, ranks)
-    if isinstance(config, RestorerConfig):
-        return RestorerSystem(config, feed, ranks)
-    raise TypeError(f"no system for {type(config).__name__}")
-
-
-def _dry(config: RunConfig, world: int) -> RunConfig:
-    """The same run cut down to two small steps in which every phase takes place."""
-    batch = STDDEV_GROUP * config.grad_accum * world
-    changes: dict[str, Any] = {
-        "batch": batch,
-        "total_kimg": 2 * batch / 1000,
-        "snapshot_kimg": 2 * batch / 1000,
-        "tick_kimg": batch / 1000,
-        "init": None,
-    }
-    for key in ("r1_interval", "pl_interval", "ada_interval"):
-        if key in type(config).model_fields:
-            changes[key] = 1
-    if isinstance(config, RestorerConfig):
-        changes |= {"gan_start_kimg": 0.0, "heldout": 4}
-    return config.model_copy(update=changes)
 
 
 def _make_folder(outdir: Path) -> None:

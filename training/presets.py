@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.errors import InputError
-from .config import RestorerConfig, RunConfig, StyleGAN2Config, nearest
+from .config import RunConfig, nearest
+from .configs.restorer import RestorerConfig
+from .configs.stylegan2 import StyleGAN2Config
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,43 @@
-"""What the loop asks of networks under training, and what every pair of adversaries shares."""
+"""What the loop asks of networks under training, and what all of them share."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import InputError
-from . import losses, optim
+from . import optim
 from .config import RunConfig
 from .distributed import Ranks
 from .ema import ema_beta, update_ema
+from .feed import Feed, to_float
+from .losses import lazy_adam
 from .meter import Meter
 from .snapshot import ModelFile
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network under training and the settings of its Adam.
+
+    Attributes:
+        module: the network, on the CPU.
+        lr: learning rate.
+        betas: decays of Adam's moments.
+        interval: steps between steps of a regulariser, where it takes steps of its own.
+    """
+
+    module: nn.Module
+    lr: float
+    betas: tuple[float, float]
+    interval: int | None = None
 
 
 class System(ABC):
@@ -25,40 +45,41 @@ class System(ABC):
 
     Args:
         config: learning rates, weight average, precision and memory format.
+        feed: the real images.
         ranks: this process among the run's.
-        g: the network under training, on the CPU.
-        d: its discriminator, on the CPU.
-        betas: of both networks' Adam.
-        g_interval: steps between steps of g's regulariser, where it takes steps of its own.
-        d_interval: the same for d.
+        networks: under training, by name; their modules are moved to the device.
+        averages: names of averaged networks, with the names of those whose weights they average.
 
     Attributes:
-        g, d: the arguments, on the device.
-        ema: the average of g.
+        networks, averages: modules by name.
         meter: averages of losses since the last look.
     """
 
     def __init__(
         self,
         config: RunConfig,
+        feed: Feed,
         ranks: Ranks,
-        g: nn.Module,
-        d: nn.Module,
-        *,
-        betas: tuple[float, float],
-        g_interval: int | None = None,
-        d_interval: int | None = None,
+        networks: Mapping[str, Trained],
+        averages: Mapping[str, str],
     ) -> None:
         self.config = config
+        self.feed = feed
         self.ranks = ranks
         self.meter = Meter(ranks.device)
-        self.g, self.d = g.train(), d.train()
-        for module in (self.g, self.d):
+        self.networks: dict[str, nn.Module] = {}
+        self._optimizers: dict[str, torch.optim.Adam] = {}
+        for name, trained in networks.items():
+            module = trained.module.train()
             _place(module, ranks.device, config.channels_last)
-        self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
-        lr_d = config.lr if config.lr_d is None else config.lr_d
-        self._opt_g = optim.adam(self.g, *losses.lazy_adam(config.lr, betas, g_interval))
-        self._opt_d = optim.adam(self.d, *losses.lazy_adam(lr_d, betas, d_interval))
+            settings = lazy_adam(trained.lr, trained.betas, trained.interval)
+            self.networks[name] = module
+            self._optimizers[name] = optim.adam(module, *settings)
+        self._sources = dict(averages)
+        self.averages = {
+            name: copy.deepcopy(self.networks[source]).eval().requires_grad_(False)
+            for name, source in averages.items()
+        }
 
     @abstractmethod
     def step(self, step: int) -> None:
@@ -70,21 +91,43 @@ class System(ABC):
 
     @abstractmethod
     def grid(self) -> tuple[Tensor, int]:
-        """Fixed-seed samples [N, 3, H, W] in -1..1, and the columns to show them in."""
+        """Fixed-seed samples [N, C, H, W] in -1..1, and the columns to show them in."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Metrics for the log at a snapshot."""
 
+    def update(self, name: str) -> None:
+        """Average a network's gradients over ranks, take one step of its Adam, forget them."""
+        optim.step(self._optimizers[name], self.networks[name], self.ranks)
+
+    def average(self, step: int) -> None:
+        """Move the averaged networks towards their sources, after step number `step`."""
+        config = self.config
+        seen = step * config.batch
+        beta = ema_beta(config.batch, config.ema_kimg, seen, config.ema_rampup)
+        for name, source in self._sources.items():
+            update_ema(self.averages[name], self.networks[source], beta)
+
+    def autocast(self) -> torch.autocast:
+        """bf16 for the convolutions, where the settings ask for it."""
+        on = self.config.amp == "bf16"
+        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=on)
+
+    def reals(self, images: Tensor) -> Tensor:
+        """uint8 0..255 [N, C, H, W] -> float32 -1..1, on the device, in the memory format."""
+        return to_float(images, self.ranks.device, self.config.channels_last)
+
     def state(self) -> dict[str, Tensor]:
         """All tensors that continue the run, by name."""
         tensors = {
             f"{prefix}.{name}": tensor
-            for prefix, module in self._networks().items()
+            for prefix, module in (self.networks | self.averages).items()
             for name, tensor in module.state_dict().items()
         }
-        tensors |= optim.state_tensors(self._opt_g, self.g, "opt_g")
-        tensors |= optim.state_tensors(self._opt_d, self.d, "opt_d")
+        for name, module in self.networks.items():
+            prefix = f"opt_{name.lower()}"
+            tensors |= optim.state_tensors(self._optimizers[name], module, prefix)
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
@@ -102,26 +145,12 @@ class System(ABC):
 
     def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """`load_state`; KeyError or RuntimeError where tensors are missing or do not fit."""
-        for prefix, module in self._networks().items():
+        for prefix, module in (self.networks | self.averages).items():
             own = {name: tensors[f"{prefix}.{name}"] for name in module.state_dict()}
             module.load_state_dict(own)
-        optim.load_state_tensors(self._opt_g, self.g, "opt_g", tensors)
-        optim.load_state_tensors(self._opt_d, self.d, "opt_d", tensors)
-
-    def _networks(self) -> dict[str, nn.Module]:
-        """Networks by their prefix in the state."""
-        return {"G": self.g, "D": self.d, "EMA": self.ema}
-
-    def _average(self, step: int) -> None:
-        """Move the averaged network towards g, after step number `step`."""
-        config = self.config
-        seen = step * config.batch
-        beta = ema_beta(config.batch, config.ema_kimg, seen, config.ema_rampup)
-        update_ema(self.ema, self.g, beta)
-
-    def _autocast(self) -> torch.autocast:
-        on = self.config.amp == "bf16"
-        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=on)
+        for name, module in self.networks.items():
+            prefix = f"opt_{name.lower()}"
+            optim.load_state_tensors(self._optimizers[name], module, prefix, tensors)
 
 
 @contextmanager

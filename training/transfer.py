@@ -26,8 +26,8 @@ def initialise(system: System, path: Path) -> str:
     """Copy what fits into a fresh system.
 
     Args:
-        system: networks `g`, `d` and `ema`.
-        path: a run folder or training state (all three networks), or a model file (`g` and `ema`).
+        system: its networks and averages.
+        path: a run folder or training state (all of them), or a model file (G and its average).
 
     Returns:
         One sentence on what was copied.
@@ -35,9 +35,10 @@ def initialise(system: System, path: Path) -> str:
     Raises:
         InputError: no such file, or nothing in it fits.
     """
-    sources = _sources(path)
+    networks = system.networks | system.averages
+    sources = _sources(path, list(networks))
     counts = []
-    for name, module in (("G", system.g), ("EMA", system.ema), ("D", system.d)):
+    for name, module in networks.items():
         tensors = sources.get(name)
         if tensors is None:
             continue
@@ -48,12 +49,12 @@ def initialise(system: System, path: Path) -> str:
         else:
             _continue_discriminator(own, tensors, copied)
         counts.append(f"{len(copied)} of {len(own)} tensors of {name}")
-        if name == "G" and not copied:
+        if name == next(iter(networks)) and not copied:
             raise InputError(f"train: init={path} shares no tensor of equal name and shape")
     return f"copied {', '.join(counts)} from {path}"
 
 
-def _sources(path: Path) -> dict[str, dict[str, Tensor]]:
+def _sources(path: Path, names: list[str]) -> dict[str, dict[str, Tensor]]:
     """State dicts by network."""
     if path.is_dir() or snapshot.is_state(path):
         tensors = snapshot.read(snapshot.find_state(path)).tensors
@@ -63,7 +64,7 @@ def _sources(path: Path) -> dict[str, dict[str, Tensor]]:
                 for key, value in tensors.items()
                 if key.startswith(f"{name}.")
             }
-            for name in ("G", "EMA", "D")
+            for name in names
         }
     model = checkpoints.load(path)
     module: nn.Module | None = model.generator or model.network

@@ -4,7 +4,9 @@ import pytest
 
 from ganvas.core.errors import InputError
 from ganvas.training import PRESETS
-from ganvas.training.config import RestorerConfig, StyleGAN2Config, override
+from ganvas.training.config import override
+from ganvas.training.configs.restorer import RestorerConfig
+from ganvas.training.configs.stylegan2 import StyleGAN2Config
 from ganvas.training.presets import find_preset
 
 BASE = PRESETS["stylegan2-faces-16"].config

@@ -22,7 +22,8 @@ train("stylegan2-faces-16", data, folder, settings, say=lambda text: None)
 
 DYING = """
 import os, signal, sys
-from ganvas.training import stylegan2, train
+from ganvas.training import train
+from ganvas.training.systems import stylegan2
 from ganvas.training.errors import TrainingError
 
 data, folder, *settings = sys.argv[1:]

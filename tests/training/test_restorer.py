@@ -13,7 +13,7 @@ from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
 from ganvas.training.feed import Feed, SyntheticImages
 from ganvas.training.presets import PRESETS
-from ganvas.training.restorer import RestorerSystem
+from ganvas.training.systems.restorer import RestorerSystem
 
 SMALL = [
     "resolution=16",
@@ -35,7 +35,7 @@ SMALL = [
 
 def system(*extra: str) -> RestorerSystem:
     config = override(PRESETS["restore-unet"].config, [*SMALL, *extra])
-    feed = Feed(SyntheticImages(16), config, 0, 1, config.heldout)
+    feed = Feed(SyntheticImages(16), config, 0, 1)
     return RestorerSystem(config, feed, Ranks(0, 1, torch.device("cpu")))
 
 
@@ -77,13 +77,13 @@ def test_held_out_faces_are_never_shown():
             seen.extend(indices.tolist())
             return super().images(indices)
 
-    feed = Feed(Spy(16, 10), config, 0, 1, 4)
+    feed = Feed(Spy(16, 10), config, 0, 1)
     seen.clear()
     for step in range(20):
         feed.batch(step)
     assert set(seen) == set(range(6))
     with pytest.raises(InputError, match="more than 10 are needed"):
-        Feed(SyntheticImages(16, 10), config, 0, 1, 10)
+        Feed(SyntheticImages(16, 10), override(config, ["heldout=10"]), 0, 1)
 
 
 def test_damage_is_a_function_of_the_sample():

@@ -14,7 +14,7 @@ from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
 from ganvas.training.feed import Feed, SyntheticImages
 from ganvas.training.presets import PRESETS
-from ganvas.training.stylegan2 import StyleGAN2System
+from ganvas.training.systems.stylegan2 import StyleGAN2System
 from ganvas.training.transfer import initialise
 
 
@@ -41,7 +41,7 @@ def test_larger_generator_starts_as_the_smaller_one_up_sampled(small, tiny):
     z = torch.randn(4, 8)
     with torch.no_grad():
         expected = before(z, noise_mode="const")
-        found = system.ema(z, noise_mode="const")
+        found = system.averages["EMA"](z, noise_mode="const")
     f = before.synthesis.b8.resample_filter
     torch.testing.assert_close(found, upsample(expected, f), rtol=1e-4, atol=1e-5)
 
@@ -50,7 +50,7 @@ def test_every_tensor_of_equal_name_and_shape_is_copied(small, tiny):
     system = larger(tiny)
     initialise(system, small)
     source = snapshot.read(snapshot.find_state(small)).tensors
-    for name, module in (("G", system.g), ("EMA", system.ema), ("D", system.d)):
+    for name, module in (system.networks | system.averages).items():
         own = module.state_dict()
         shared = [key for key in own if f"{name}.{key}" in source]
         assert len(shared) > 8

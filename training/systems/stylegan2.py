@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.metrics import sliced_wasserstein
-from ..core.models.stylegan2 import Generator
-from ..core.models.stylegan2_discriminator import Discriminator
-from . import losses, optim
-from .augment import Augmenter, make_augmenter
-from .config import STDDEV_GROUP, StyleGAN2Config
-from .distributed import Ranks
-from .feed import Feed, to_float
-from .snapshot import ModelFile
-from .streams import Stream, normal, numbers, seeds, uniforms
-from .system import System, initial_weights
+from ...core.metrics import sliced_wasserstein
+from ...core.models.stylegan2 import Generator
+from ...core.models.stylegan2_discriminator import Discriminator
+from .. import losses
+from ..augment import Augmenter, make_augmenter
+from ..configs.stylegan2 import StyleGAN2Config
+from ..distributed import Ranks
+from ..feed import Feed, to_float
+from ..snapshot import ModelFile
+from ..streams import Stream, normal, seeds, uniforms
+from ..system import System, Trained, initial_weights
 
 _BETAS = (0.0, 0.99)
 _GRID_COUNT, _GRID_COLUMNS = 64, 8
@@ -37,13 +37,10 @@ class StyleGAN2System(System):
     """
 
     config: StyleGAN2Config
-    g: Generator
-    d: Discriminator
-    ema: Generator
 
     def __init__(self, config: StyleGAN2Config, feed: Feed, ranks: Ranks) -> None:
         with initial_weights(config.seed):
-            generator = Generator(
+            self.g = Generator(
                 z_dim=config.z_dim,
                 w_dim=config.w_dim,
                 img_resolution=config.resolution,
@@ -52,35 +49,30 @@ class StyleGAN2System(System):
                 num_mapping_layers=config.mapping_layers,
                 conv_clamp=config.conv_clamp,
             )
-            discriminator = Discriminator(
+            self.d = Discriminator(
                 img_resolution=config.resolution,
                 channel_base=config.channel_base,
                 channel_max=config.channel_max,
                 conv_clamp=config.conv_clamp,
             )
-        super().__init__(
-            config,
-            ranks,
-            generator,
-            discriminator,
-            betas=_BETAS,
-            g_interval=config.pl_interval if config.pl_weight > 0 else None,
-            d_interval=config.r1_interval if config.r1_gamma > 0 else None,
-        )
+        lr_d = config.lr if config.lr_d is None else config.lr_d
+        lazy_g = config.pl_interval if config.pl_weight > 0 else None
+        lazy_d = config.r1_interval if config.r1_gamma > 0 else None
+        networks = {
+            "G": Trained(self.g, config.lr, _BETAS, lazy_g),
+            "D": Trained(self.d, lr_d, _BETAS, lazy_d),
+        }
+        super().__init__(config, feed, ranks, networks, {"EMA": "G"})
         self.augmenter: Augmenter | None = make_augmenter(config, ranks)
-        self._feed = feed
-        self._group = min(STDDEV_GROUP, config.batch)
+        self._group = config.group
         self._pl_mean = torch.zeros((), device=ranks.device)
 
     def step(self, step: int) -> None:
         """Discriminator, R1, generator, path length, averages."""
         config = self.config
-        sample = numbers(step, config.batch)
-        reals = [
-            to_float(images, self.ranks.device, config.channels_last)
-            for images in self._feed.batch(step)
-        ]
-        samples = [sample[places] for places in self._feed.places]
+        batch = self.feed.batch(step)
+        reals = [self.reals(part.images) for part in batch]
+        samples = [part.sample for part in batch]
 
         fakes = self._train_discriminator(reals, samples)
         if config.r1_gamma > 0 and step % config.r1_interval == 0:
@@ -91,7 +83,7 @@ class StyleGAN2System(System):
 
         self.ranks.mean_([w_mean])
         self.g.mapping.w_avg.lerp_(w_mean, 1 - config.w_avg_beta)
-        self._average(step)
+        self.average(step)
         if self.augmenter is not None:
             self.augmenter.after_step(step, self.meter)
 
@@ -120,7 +112,7 @@ class StyleGAN2System(System):
             self.meter.add("logits_fake", fake_logits)
             if self.augmenter is not None:
                 self.augmenter.observe(real_logits)
-        optim.step(self._opt_d, self.d, self.ranks)
+        self.update("D")
         return kept
 
     def _regularise_discriminator(self, reals: list[Tensor], samples: list[np.ndarray]) -> None:
@@ -134,7 +126,7 @@ class StyleGAN2System(System):
             weight = config.r1_gamma * config.r1_interval / len(reals)
             (penalty * weight).backward()
             self.meter.add("r1", penalty)
-        optim.step(self._opt_d, self.d, self.ranks)
+        self.update("D")
 
     def _train_generator(
         self, fakes: list[tuple[Tensor, Tensor]], samples: list[np.ndarray]
@@ -149,7 +141,7 @@ class StyleGAN2System(System):
             (loss / len(samples)).backward()
             self.meter.add("loss_g", loss)
             w_means.append(w_mean)
-        optim.step(self._opt_g, self.g, self.ranks)
+        self.update("G")
         return torch.stack(w_means).mean(dim=0)
 
     def _regularise_generator(self, samples: list[np.ndarray]) -> None:
@@ -166,7 +158,7 @@ class StyleGAN2System(System):
             (penalty * config.pl_weight * config.pl_interval / len(samples)).backward()
             means.append(lengths.detach().mean())
             self.meter.add("path_length", lengths)
-        optim.step(self._opt_g, self.g, self.ranks)
+        self.update("G")
         mean = torch.stack(means).mean()
         self.ranks.mean_([mean])
         # The target lags one step, so that it does not depend on how the batch is split.
@@ -175,7 +167,7 @@ class StyleGAN2System(System):
     def _fakes(self, sample: np.ndarray) -> tuple[Tensor, Tensor]:
         """Images [n, 3, H, W] of these samples, and their mean w [w_dim]."""
         ws, w_mean = self._styles(sample, Stream.Z)
-        with self._autocast():
+        with self.autocast():
             images = self.g.synthesis(ws, **self._noise(sample, Stream.NOISE))
         return images.float(), w_mean
 
@@ -203,7 +195,7 @@ class StyleGAN2System(System):
         return {"noise_mode": "random", "generator": own}
 
     def _logits(self, images: Tensor) -> Tensor:
-        with self._autocast():
+        with self.autocast():
             return self.d(images, None).float()
 
     def _augment(self, images: Tensor, sample: np.ndarray, stream: Stream) -> Tensor:
@@ -232,8 +224,8 @@ class StyleGAN2System(System):
 
     def model(self, training: dict[str, Any]) -> ModelFile:
         """The averaged generator."""
-        config = asdict(self.ema.config)
-        return ModelFile("stylegan2-generator", config, self.ema.state_dict(), training)
+        ema = self.averages["EMA"]
+        return ModelFile("stylegan2-generator", asdict(self.g.config), ema.state_dict(), training)
 
     def grid(self) -> tuple[Tensor, int]:
         """Fixed-seed samples of the averaged generator at truncation psi 1."""
@@ -241,12 +233,12 @@ class StyleGAN2System(System):
 
     def evaluate(self) -> dict[str, float]:
         """Sliced Wasserstein distance of averaged samples to real images, where asked for."""
-        count = min(self.config.swd_images, len(self._feed.dataset))
+        count = min(self.config.swd_images, len(self.feed.dataset))
         if count == 0:
             return {}
         fakes = self._sample(np.arange(count), Stream.EVALUATE).cpu()
-        chosen = torch.linspace(0, len(self._feed.dataset) - 1, count).long()
-        reals = to_float(self._feed.dataset.images(chosen), torch.device("cpu"), False)
+        chosen = torch.linspace(0, len(self.feed.dataset) - 1, count).long()
+        reals = to_float(self.feed.dataset.images(chosen), torch.device("cpu"), False)
         result = sliced_wasserstein(fakes.add(1).div(2), reals.add(1).div(2), normalise="reference")
         return {f"swd_{level}": value for level, value in result.items()}
 
@@ -254,5 +246,6 @@ class StyleGAN2System(System):
     def _sample(self, sample: np.ndarray, stream: Stream) -> Tensor:
         """Images of the averaged generator with constant noise."""
         z = normal(self.config.seed, stream, sample, (self.config.z_dim,)).to(self.ranks.device)
-        chunks = [self.ema(part, None, noise_mode="const").float() for part in z.split(_CHUNK)]
+        ema = self.averages["EMA"]
+        chunks = [ema(part, None, noise_mode="const").float() for part in z.split(_CHUNK)]
         return torch.cat(chunks).clamp(-1, 1)

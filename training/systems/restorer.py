@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..core.metrics import psnr
-from ..core.models.patchgan import PatchDiscriminator
-from ..core.models.unet import RestorationUNet
-from ..core.restoration import PRESETS, Degradation, bicubic, degrade, median, sample_degradations
-from . import losses, optim
-from .config import RestorerConfig
-from .distributed import Ranks
-from .feed import Feed, to_float
-from .snapshot import ModelFile
-from .streams import Stream, numbers, seeds, uniforms
-from .system import System, initial_weights
+from ...core.metrics import psnr
+from ...core.models.patchgan import PatchDiscriminator
+from ...core.models.unet import RestorationUNet
+from ...core.restoration import PRESETS, Degradation, bicubic, degrade, median, sample_degradations
+from .. import losses
+from ..configs.restorer import RestorerConfig
+from ..distributed import Ranks
+from ..feed import Feed
+from ..snapshot import ModelFile
+from ..streams import Stream, seeds, uniforms
+from ..system import System, Trained, initial_weights
 
 _BETAS = (0.5, 0.99)
 _GRID_COUNT = 16
@@ -36,37 +36,30 @@ class RestorerSystem(System):
     """
 
     config: RestorerConfig
-    g: RestorationUNet
-    d: PatchDiscriminator
-    ema: RestorationUNet
 
     def __init__(self, config: RestorerConfig, feed: Feed, ranks: Ranks) -> None:
         with initial_weights(config.seed):
-            network = RestorationUNet(
+            self.g = RestorationUNet(
                 base_channels=config.base_channels,
                 channel_max=config.channel_max,
                 num_levels=config.num_levels,
             )
-            discriminator = PatchDiscriminator(base_channels=config.d_channels)
-        super().__init__(
-            config,
-            ranks,
-            network,
-            discriminator,
-            betas=_BETAS,
-            d_interval=config.r1_interval if config.r1_gamma > 0 else None,
-        )
-        self._feed = feed
+            self.d = PatchDiscriminator(base_channels=config.d_channels)
+        lr_d = config.lr if config.lr_d is None else config.lr_d
+        lazy_d = config.r1_interval if config.r1_gamma > 0 else None
+        networks = {
+            "G": Trained(self.g, config.lr, _BETAS),
+            "D": Trained(self.d, lr_d, _BETAS, lazy_d),
+        }
+        super().__init__(config, feed, ranks, networks, {"EMA": "G"})
         self._heldout = _Heldout(config, feed)
 
     def step(self, step: int) -> None:
         """Discriminator and R1 where they are due, U-Net, weight average."""
         config = self.config
-        sample = numbers(step, config.batch)
-        cleans, damaged = [], []
-        for images, places in zip(self._feed.batch(step), self._feed.places, strict=True):
-            cleans.append(to_float(images, self.ranks.device, config.channels_last))
-            damaged.append(self._damage(images, sample[places]))
+        batch = self.feed.batch(step)
+        cleans = [self.reals(part.images) for part in batch]
+        damaged = [self._damage(part.images, part.sample) for part in batch]
 
         adversarial = config.gan_weight > 0 and step * config.batch >= config.gan_start_kimg * 1000
         restored: list[Tensor] = []
@@ -75,7 +68,7 @@ class RestorerSystem(System):
             if config.r1_gamma > 0 and step % config.r1_interval == 0:
                 self._regularise_discriminator(cleans)
         self._train_network(cleans, damaged, restored, adversarial)
-        self._average(step)
+        self.average(step)
 
     def _train_discriminator(self, cleans: list[Tensor], damaged: list[Tensor]) -> list[Tensor]:
         """One Adam step of D; gives restored images, with graph, where the batch is in one part."""
@@ -94,7 +87,7 @@ class RestorerSystem(System):
             self.meter.add("loss_d", loss)
             self.meter.add("logits_real", real_logits)
             self.meter.add("logits_fake", fake_logits)
-        optim.step(self._opt_d, self.d, self.ranks)
+        self.update("D")
         return kept
 
     def _regularise_discriminator(self, cleans: list[Tensor]) -> None:
@@ -105,7 +98,7 @@ class RestorerSystem(System):
             penalty = losses.r1_penalty(self._logits(real).mean(dim=[1, 2, 3]), real)
             (penalty * config.r1_gamma * config.r1_interval / len(cleans)).backward()
             self.meter.add("r1", penalty)
-        optim.step(self._opt_d, self.d, self.ranks)
+        self.update("D")
 
     def _train_network(
         self,
@@ -127,7 +120,7 @@ class RestorerSystem(System):
                 loss = loss + config.gan_weight * loss_gan
                 self.meter.add("loss_g", loss_gan)
             (loss / len(cleans)).backward()
-        optim.step(self._opt_g, self.g, self.ranks)
+        self.update("G")
 
     def _damage(self, images: Tensor, sample: np.ndarray) -> Tensor:
         """uint8 [n, 3, H, W] -> damaged float32 -1..1 on the device; a share stays clean."""
@@ -145,16 +138,17 @@ class RestorerSystem(System):
         return moved.contiguous(memory_format=layout)
 
     def _restore(self, bad: Tensor) -> Tensor:
-        with self._autocast():
+        with self.autocast():
             return self.g(bad).float()
 
     def _logits(self, images: Tensor) -> Tensor:
-        with self._autocast():
+        with self.autocast():
             return self.d(images).float()
 
     def model(self, training: dict[str, Any]) -> ModelFile:
         """The averaged U-Net."""
-        return ModelFile("restore-unet", asdict(self.ema.config), self.ema.state_dict(), training)
+        ema = self.averages["EMA"]
+        return ModelFile("restore-unet", asdict(self.g.config), ema.state_dict(), training)
 
     def grid(self) -> tuple[Tensor, int]:
         """Held-out faces: rows of damaged, restored and clean ones."""
@@ -174,7 +168,7 @@ class RestorerSystem(System):
     def _restored(self) -> Tensor:
         """The held-out faces restored by the averaged U-Net, 0..1 on the CPU."""
         inputs = self._heldout.bad.mul(2).sub(1).to(self.ranks.device)
-        done = torch.cat([self.ema(part).float() for part in inputs.split(_CHUNK)])
+        done = torch.cat([self.averages["EMA"](part).float() for part in inputs.split(_CHUNK)])
         return done.add(1).div(2).clamp(0, 1).cpu()
 
 
@@ -182,7 +176,7 @@ class _Heldout:
     """Faces that training never sees, damaged once: clean and bad [n, 3, H, W] in 0..1."""
 
     def __init__(self, config: RestorerConfig, feed: Feed) -> None:
-        indices = torch.arange(feed.count, len(feed.dataset))
+        indices = feed.heldout()
         self.clean = feed.dataset.images(indices).to(torch.float32).div_(255)
         own = seeds(config.seed, Stream.HELDOUT, indices.numpy())
         damage = sample_degradations(own, PRESETS[config.strength])
