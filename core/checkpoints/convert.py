@@ -99,6 +99,8 @@ def convert(
     extra = {"source.sha256": model.sha256, "source.format": model.format}
     if model.licence:
         extra["licence"] = model.licence
+    if model.notes:
+        extra["notes"] = "; ".join(model.notes)
     save(
         path,
         arch=model.arch,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..errors import InputError
 from .building import build, read_tensors
 from .containers import SAFETENSORS, Container, LazyTensor, read_container
 from .header import parse_object
+from .published import Values
 from .published.family import same_tensors
 from .recognise import choose
 from .registry import Architecture, architecture
@@ -48,6 +49,7 @@ class Model:
         dtypes: how many tensors the file holds of each dtype.
         convention: how the first network is called.
         licence: what is known of the weights' licence; empty where nothing is.
+        notes: sentences on what loading decided or made up that the file leaves open.
     """
 
     arch: str
@@ -65,6 +67,7 @@ class Model:
     dtypes: dict[str, int] = field(default_factory=dict[str, int])
     convention: str = ""
     licence: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def training(self) -> dict[str, object]:
@@ -89,7 +92,8 @@ class Part:
     architecture: Architecture
     config: dict[str, object]
     tensors: dict[str, LazyTensor]
-    translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = same_tensors
+    translate: Callable[[Mapping[str, Tensor], Values], dict[str, Tensor]] = same_tensors
+    notes: tuple[str, ...] = ()
 
     def build(self) -> nn.Module:
         """Read the tensors and build the network around them.
@@ -97,7 +101,9 @@ class Part:
         Raises:
             InputError: they are not in the file, not finite, or do not fit.
         """
-        tensors = read_tensors(self.tensors, self.translate, self.architecture.id)
+        tensors = read_tensors(
+            self.tensors, lambda read: self.translate(read, self.config), self.architecture.id
+        )
         return build(self.architecture, self.config, tensors)
 
 
@@ -158,6 +164,7 @@ def load_model(
             dtypes=dtypes_of(container),
             convention=first.convention,
             licence=metadata.get("licence", first.licence),
+            notes=notes_of(parts),
         )
 
 
@@ -178,10 +185,24 @@ def describe(
             raise InputError(f"a ganvas file says everything itself; {next(iter(given))} was given")
         return metadata, [part]
     parts = [
-        Part(found.name, found.architecture, found.config, found.tensors, found.family.translate)
+        Part(
+            found.name,
+            found.architecture,
+            found.config,
+            found.tensors,
+            found.family.translate,
+            found.notes,
+        )
         for found in choose(container, network, given)
     ]
     return _metadata(container), parts
+
+
+def notes_of(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The notes of all networks, each behind the network's name where there are several."""
+    if len(parts) == 1:
+        return parts[0].notes
+    return tuple(f"{part.name}: {note}" for part in parts for note in part.notes)
 
 
 def dtypes_of(container: Container) -> dict[str, int]:
@@ -212,7 +233,9 @@ def _own(metadata: Mapping[str, str], container: Container) -> Part:
     config = parse_object(metadata["ganvas.config"], "ganvas.config")
     parse_object(metadata.get("ganvas.training", "{}"), "ganvas.training")
     tensors = container.networks["network"].tensors
-    return Part("network", architecture(metadata["ganvas.arch"]), config, tensors)
+    notes = (metadata["notes"],) if metadata.get("notes") else ()
+    arch = architecture(metadata["ganvas.arch"])
+    return Part("network", arch, config, tensors, notes=notes)
 
 
 def _metadata(container: Container) -> dict[str, str]:

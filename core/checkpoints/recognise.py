@@ -12,7 +12,10 @@ from .published import PublishedFamily, detect
 from .registry import Architecture, architecture
 
 # Prefixes that training wrappers put before every name, or before those of the network proper.
-_PREFIXES = ("module.", "netG.", "vqvae.", "generator.", "g_ema.", "G_ema.", "decoder.", "model.")
+_PREFIXES = (
+    *("module.", "_orig_mod.", "netG.", "vqvae."),
+    *("generator.", "g_ema.", "G_ema.", "decoder.", "model."),
+)
 _PREFERENCE = ("generator_ema", "generator", "network", "network_raw")
 _MAX_NAME = 60
 
@@ -26,6 +29,7 @@ class Recognised:
     family: PublishedFamily
     config: dict[str, object]
     tensors: dict[str, LazyTensor]
+    notes: tuple[str, ...]
 
 
 def recognise(name: str, raw: RawNetwork, given: Mapping[str, object]) -> Recognised | None:
@@ -47,7 +51,8 @@ def recognise(name: str, raw: RawNetwork, given: Mapping[str, object]) -> Recogn
         if isinstance(error, InputError):
             raise
         raise InputError(f"its shapes do not describe a {family.id}") from error
-    return Recognised(name, architecture(family.id), family, config, tensors)
+    notes = family.notes(shapes, raw.init)
+    return Recognised(name, architecture(family.id), family, config, tensors, notes)
 
 
 def choose(

@@ -10,8 +10,9 @@ import torch
 
 from ..errors import InputError, printable
 from .containers import SAFETENSORS, Container, LazyTensor, read_container
+from .header import parse_object
 from .identify import identify_tensors
-from .model import Part, describe, file_hash
+from .model import Part, describe, file_hash, notes_of
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Report:
     channel_order: str | None
     convention: str
     licence: str
+    notes: tuple[str, ...]
     sha256: str
 
     def as_dict(self) -> dict[str, object]:
@@ -87,6 +89,7 @@ class Report:
             lines.append(f"call        {self.convention}")
         if self.licence:
             lines.append(f"licence     {self.licence}")
+        lines += [f"note        {note}" for note in self.notes]
         if len(self.networks) > 1:
             lines.append("networks")
             for network in self.networks:
@@ -118,11 +121,11 @@ def inspect(path: str | os.PathLike[str], given: Mapping[str, object] | None = N
         metadata: dict[str, str] = {
             key: value for key, value in container.facts.items() if isinstance(value, str)
         }
-        part: Part | None = None
+        parts: list[Part] = []
         try:
             metadata, parts = describe(container, None, given or {})
-            part = parts[0]
-            summary = f"{part.architecture.id} ({part.architecture.summary})"
+            first = parts[0].architecture
+            summary = f"{first.id} ({first.summary})"
         except InputError as error:
             if own or given:
                 raise InputError(f"{file}: {error}") from error
@@ -132,6 +135,7 @@ def inspect(path: str | os.PathLike[str], given: Mapping[str, object] | None = N
             weight_range, finite = _weights(tensors)
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
+        part = parts[0] if parts else None
         entry = part.architecture if part is not None else None
         return Report(
             path=str(file),
@@ -152,6 +156,7 @@ def inspect(path: str | os.PathLike[str], given: Mapping[str, object] | None = N
             channel_order=None if entry is None else entry.channel_order,
             convention="" if entry is None else entry.convention,
             licence=metadata.get("licence", "" if entry is None else entry.licence),
+            notes=notes_of(parts),
             sha256=file_hash(file),
         )
 
@@ -167,8 +172,6 @@ def _guess(container: Container, reason: str) -> str:
 
 
 def _training(metadata: Mapping[str, str]) -> dict[str, object]:
-    from .header import parse_object
-
     return parse_object(metadata.get("ganvas.training", "{}"), "ganvas.training")
 
 

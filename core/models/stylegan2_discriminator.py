@@ -19,7 +19,7 @@ class DiscriminatorConfig:
     Attributes:
         architecture: "resnet" adds skip connections, "skip" feeds every block an RGB image too.
         cmap_dim: features of the mapped label; None takes the channels at 4x4.
-        mbstd_group_size: min(mbstd_group_size, N) must divide a batch of N.
+        mbstd_group_size: min(mbstd_group_size, N) must divide a batch of N; None takes the batch.
         mbstd_num_channels: statistic channels at 4x4; 0 for none.
     """
 
@@ -33,7 +33,7 @@ class DiscriminatorConfig:
     cmap_dim: int | None
     num_mapping_layers: int
     mapping_lr_multiplier: float
-    mbstd_group_size: int
+    mbstd_group_size: int | None
     mbstd_num_channels: int
 
 
@@ -108,7 +108,8 @@ class DiscriminatorEpilogue(nn.Module):
             x = y if x is None else x + y
         assert x is not None
         if self.num_channels > 0:
-            x = minibatch_stddev(x, group_size=self.group_size, num_channels=self.num_channels)
+            size = x.shape[0] if self.group_size is None else self.group_size
+            x = minibatch_stddev(x, group_size=size, num_channels=self.num_channels)
         features: Tensor = self.conv(x)
         logits = self.out(self.fc(features.flatten(1)))
         if cmap is None:
@@ -138,7 +139,7 @@ class Discriminator(nn.Module):
         cmap_dim: int | None = None,
         num_mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
-        mbstd_group_size: int = 4,
+        mbstd_group_size: int | None = 4,
         mbstd_num_channels: int = 1,
     ) -> None:
         super().__init__()

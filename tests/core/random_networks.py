@@ -35,7 +35,7 @@ def reloaded(family, tensors, network_class, **given):
     assert family.detect(shapes)
     config = json.loads(json.dumps(family.infer(shapes, None, given)))
     network = network_class(**config)
-    network.load_state_dict(family.translate(tensors))
+    network.load_state_dict(family.translate(tensors, config))
     return network.eval().requires_grad_(False)
 
 

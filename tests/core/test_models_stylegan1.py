@@ -211,7 +211,7 @@ def loaded(family, tensors, **given):
     assert detect(shapes) is family
     config = json.loads(json.dumps(family.infer(shapes, None, given)))
     network = ARCHITECTURES["stylegan1-generator"](config).eval()
-    network.load_state_dict(family.translate({n: t.clone() for n, t in tensors.items()}))
+    network.load_state_dict(family.translate({n: t.clone() for n, t in tensors.items()}, config))
     return network.requires_grad_(False)
 
 

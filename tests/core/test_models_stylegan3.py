@@ -137,7 +137,7 @@ def test_round_trip(changes):
     shapes = shapes_of(network.state_dict())
     config = json.loads(json.dumps(GENERATOR.infer(shapes, None, {})))
     again = ARCHITECTURES["stylegan3-generator"](config).eval()
-    again.load_state_dict(GENERATOR.translate(network.state_dict()))
+    again.load_state_dict(GENERATOR.translate(network.state_dict(), config))
     for key in ("channel_base", "channel_max"):  # where several give these channels, any will do
         config[key] = getattr(network.config, key)
     assert config == asdict(network.config)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from ...errors import InputError
@@ -21,9 +22,14 @@ ATTRIBUTES = "attributes"
 {"synthesis.b4.conv1.conv_clamp": 256, ...}. Only StyleGAN pickles have them."""
 
 
-def same_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def same_tensors(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tensor]:
     """The translation of a family whose published names are our module's names."""
     return dict(tensors)
+
+
+def no_notes(shapes: Shapes, init: Values | None) -> tuple[str, ...]:
+    """Nothing to say."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -37,15 +43,18 @@ class PublishedFamily:
             (`init`, None where the file has none) and what the user gave as KEY=VALUE; raises
             InputError for what cannot be inferred (`not_inferable`) and for shapes that contradict
             each other.
-        translate: tensors under our module's names, as views of or in place of the given ones.
+        translate: tensors under our module's names, as views of or in place of the given ones;
+            takes the config too.
         given: the KEYs that `infer` reads from what the user gave.
+        notes: sentences on what loading decides or makes up that the file leaves open.
     """
 
     id: str
     detect: Callable[[Shapes], bool]
     infer: Callable[[Shapes, Values | None, Values], dict[str, object]]
-    translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = same_tensors
+    translate: Callable[[Mapping[str, Tensor], Values], dict[str, Tensor]] = same_tensors
     given: tuple[str, ...] = ()
+    notes: Callable[[Shapes, Values | None], tuple[str, ...]] = no_notes
 
 
 def not_inferable(key: str) -> InputError:
@@ -93,6 +102,36 @@ def number(key: str, value: object, *, whole: bool = False, none: bool = False) 
         kind = "a whole number" if whole else "a number"
         raise InputError(f"{key} should be {kind}, got {ascii(value)[:40]}")
     return value
+
+
+def scaled(tensor: Tensor, factor: float) -> Tensor:
+    """`tensor` times `factor`, in place; of less than float32, it is widened first."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).mul_(factor)
+
+
+def half_precision(init: Values | None) -> tuple[str, ...]:
+    """The note on a StyleGAN pickle whose network was trained in float16 in part."""
+    attributes = argument(ATTRIBUTES, init, {}, {})
+    assert isinstance(attributes, Mapping)
+    named = cast("Mapping[str, object]", attributes)
+    count = sum(value is True for name, value in named.items() if name.endswith(".use_fp16"))
+    count = count or argument("num_fp16_res", init, {}, 0, within=("synthesis_kwargs",))
+    if not isinstance(count, int) or count < 1:
+        return ()
+    return (f"{count} of its blocks were trained in float16; all run in float32 here",)
+
+
+def check_activations(init: Values | None) -> None:
+    """Refuse a StyleGAN pickle with other activations than every published network has.
+
+    Raises:
+        InputError: names the layer.
+    """
+    attributes = argument(ATTRIBUTES, init, {}, {})
+    assert isinstance(attributes, Mapping)
+    for name, value in cast("Mapping[str, object]", attributes).items():
+        if name.endswith(".activation") and value not in ("lrelu", "linear"):
+            raise InputError(f"only lrelu is supported; {name} is {ascii(value)[:40]}")
 
 
 def shape_of(shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ Instance normalisation of old files has statistics of training, which nothing ev
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from ...errors import InputError
@@ -16,14 +17,23 @@ _LAST_LAYER = 17
 _NUM_DOWNS_LIMIT = 16
 
 
-def without_unused_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out the statistics of normalisation without weights."""
-    return {
+def settled_statistics(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tensor]:
+    """Leave out the statistics of normalisation without weights; count from 0 where none counted.
+
+    The counter, which nothing here uses, came with PyTorch 0.4.1.
+    """
+    result = {
         name: tensor
         for name, tensor in tensors.items()
         if name.rpartition(".")[2] not in _STATISTICS
         or f"{name.rpartition('.')[0]}.weight" in tensors
     }
+    for name in list(result):
+        owner, _, part = name.rpartition(".")
+        if part == "running_mean":
+            counter = torch.zeros((), dtype=torch.int64)
+            result.setdefault(f"{owner}.num_batches_tracked", counter)
+    return result
 
 
 def _norm(shapes: Shapes, norm: str, before: str) -> str:
@@ -102,18 +112,18 @@ PIX2PIX_UNET = PublishedFamily(
     "pix2pix-unet",
     detect=_detect_unet,
     infer=_infer_unet,
-    translate=without_unused_statistics,
+    translate=settled_statistics,
     given=("use_dropout",),
 )
 CYCLEGAN_RESNET = PublishedFamily(
     "cyclegan-resnet",
     detect=_detect_resnet,
     infer=_infer_resnet,
-    translate=without_unused_statistics,
+    translate=settled_statistics,
 )
 PATCHGAN = PublishedFamily(
     "patchgan",
     detect=_detect_patchgan,
     infer=_infer_patchgan,
-    translate=without_unused_statistics,
+    translate=settled_statistics,
 )

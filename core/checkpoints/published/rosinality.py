@@ -2,7 +2,7 @@
 
 The same network under other names. Its modulated convolution scales the weight by 1/sqrt(I k^2),
 which ours does not, so the scale is folded into the weight; its filters carry the gain of the
-up-sampling, which ours do not. Both are applied in place.
+up-sampling, which ours do not.
 """
 
 import math
@@ -15,14 +15,13 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...models.layers import fir_filter
-from .family import PublishedFamily, Shapes, Values, count_layers, shape_of
+from .family import PublishedFamily, Shapes, Values, count_layers, scaled, shape_of
 from .stylegan2 import GIVEN, channel_rule, clamp, decay, group_size, mapping_rate
 
 # What is made up where a file lacks it: as many latents for the mean as its own sampler takes, and
 # noise that it would have drawn anew for every image.
 _MEAN_LATENTS = 4096
 _MEAN_CHUNK = 256
-_MAPPING_RATE = 0.01
 _MADE_UP_SEED = 0
 _MAX_LEVELS = 11
 _GAIN_UP = 4.0
@@ -89,14 +88,27 @@ def _infer_discriminator(shapes: Shapes, init: Values | None, given: Values) -> 
     }
 
 
-def _translate_generator(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _notes(shapes: Shapes, init: Values | None) -> tuple[str, ...]:
+    notes: list[str] = []
+    if "latent_avg" not in shapes:
+        notes.append(f"the file has no mean of w: that of {_MEAN_LATENTS} seeded latents is used")
+    if "noises.noise_0" not in shapes:
+        notes.append("the file has no noise images: seeded ones are used")
+    return tuple(notes)
+
+
+def _translate_generator(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     mapping = sorted(int(m[1]) for n in tensors if (m := re.fullmatch(r"style\.(\d+)\.weight", n)))
     for index, number in enumerate(mapping):
         for part in ("weight", "bias"):
             result[f"mapping.fc{index}.{part}"] = _take(tensors, f"style.{number}.{part}")
     mean = tensors.get("latent_avg")
-    result["mapping.w_avg"] = _mean_w(result, len(mapping)) if mean is None else mean.flatten()
+    if mean is None:
+        rate = config["mapping_lr_multiplier"]
+        assert isinstance(rate, (int, float))
+        mean = _mean_w(result, len(mapping), rate)
+    result["mapping.w_avg"] = mean.flatten()
     result["synthesis.b4.const"] = _take(tensors, "input.input")[0]
     result["synthesis.b4.resample_filter"] = fir_filter()
     _styled(tensors, result, "conv1", "synthesis.b4.conv1", 0)
@@ -111,7 +123,7 @@ def _translate_generator(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _translate_discriminator(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _translate_discriminator(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tensor]:
     levels = _levels(count_layers(tensors, "convs.{}.conv1.0.weight", start=1))
     size = 4 * 2**levels
     result: dict[str, Tensor] = {}
@@ -143,7 +155,7 @@ def _styled(
     tensors: Mapping[str, Tensor], result: dict[str, Tensor], source: str, target: str, noise: int
 ) -> None:
     weight = _take(tensors, f"{source}.conv.weight")[0]
-    result[f"{target}.weight"] = weight.mul_(1 / math.sqrt(weight[0].numel()))
+    result[f"{target}.weight"] = scaled(weight, 1 / math.sqrt(weight[0].numel()))
     for part in ("weight", "bias"):
         result[f"{target}.affine.{part}"] = _take(tensors, f"{source}.conv.modulation.{part}")
     result[f"{target}.bias"] = _take(tensors, f"{source}.activate.bias").flatten()
@@ -166,10 +178,10 @@ def _to_rgb(
 
 
 def _filter(kernel: Tensor | None) -> Tensor:
-    return fir_filter() if kernel is None else kernel.mul_(1 / _GAIN_UP)
+    return fir_filter() if kernel is None else scaled(kernel, 1 / _GAIN_UP)
 
 
-def _mean_w(result: Mapping[str, Tensor], layers: int) -> Tensor:
+def _mean_w(result: Mapping[str, Tensor], layers: int, rate: float) -> Tensor:
     """The mean of w over seeded latents, for files without `latent_avg`."""
     z_dim = result["mapping.fc0.weight"].shape[1]
     rng = np.random.RandomState(_MADE_UP_SEED)
@@ -179,8 +191,8 @@ def _mean_w(result: Mapping[str, Tensor], layers: int) -> Tensor:
         w = w * (w.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
         for index in range(layers):
             weight = result[f"mapping.fc{index}.weight"].float()
-            bias = result[f"mapping.fc{index}.bias"].float() * _MAPPING_RATE
-            y = w @ weight.t() * (_MAPPING_RATE / math.sqrt(weight.shape[1])) + bias
+            bias = result[f"mapping.fc{index}.bias"].float() * rate
+            y = w @ weight.t() * (rate / math.sqrt(weight.shape[1])) + bias
             w = torch.nn.functional.leaky_relu(y, 0.2) * math.sqrt(2)
         total = total + w.sum(dim=0)
     return total / _MEAN_LATENTS
@@ -209,6 +221,7 @@ GENERATOR = PublishedFamily(
     infer=_infer_generator,
     translate=_translate_generator,
     given=(*GIVEN, "w_avg_beta"),
+    notes=_notes,
 )
 DISCRIMINATOR = PublishedFamily(
     "stylegan2-discriminator",

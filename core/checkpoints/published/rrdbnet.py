@@ -79,7 +79,7 @@ def _infer(shapes: Shapes, init: Values | None, given: Values) -> dict[str, obje
     }
 
 
-def _translate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _translate(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tensor]:
     ours = our_names(tensors)
     return {ours[name]: tensor for name, tensor in tensors.items()}
 

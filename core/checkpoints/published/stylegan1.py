@@ -15,11 +15,19 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...models.mapping import MappingNetwork
-from .family import PublishedFamily, Shapes, Values, argument, count_layers, number, shape_of
+from .family import (
+    PublishedFamily,
+    Shapes,
+    Values,
+    argument,
+    count_layers,
+    number,
+    scaled,
+    shape_of,
+)
 from .stylegan2 import channel_rule, mapping_rate
 
 _ROOT = math.sqrt(2)  # gain that our mapping has after the activation and the ports have before
-_PUBLISHED_RATE = 0.01
 _MAX_LAYERS = 64
 _MAX_LEVELS = 11
 # What is made up where a file lacks it: the mean of w over many latents, and the noise, which the
@@ -93,15 +101,15 @@ def _common(
     }
 
 
-def _translate_lernapparat(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _translate_lernapparat(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tensor]:
     layers = _layers(tensors, "g_mapping.dense{}.weight")
     result: dict[str, Tensor] = {}
     for index in range(layers):
         name = f"g_mapping.dense{index}"
         result[f"mapping.fc{index}.weight"] = _take(tensors, f"{name}.weight")
-        result[f"mapping.fc{index}.bias"] = _take(tensors, f"{name}.bias") / _ROOT
+        result[f"mapping.fc{index}.bias"] = scaled(_take(tensors, f"{name}.bias"), 1 / _ROOT)
     mean = tensors.get("truncation.avg_latent")
-    result["mapping.w_avg"] = _mean_w(result, layers, _PUBLISHED_RATE) if mean is None else mean
+    result["mapping.w_avg"] = _mean_w(result, layers, config) if mean is None else mean.flatten()
     levels = _lernapparat_levels(tensors)
     for level in range(levels + 1):
         r = 4 << level
@@ -134,14 +142,14 @@ def _translate_lernapparat(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _translate_rosinality(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _translate_rosinality(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     numbers = _rosinality_mapping(tensors)
     for index, layer in enumerate(numbers):
         name = f"style.{layer}.linear"
         result[f"mapping.fc{index}.weight"] = _take(tensors, f"{name}.weight_orig")
-        result[f"mapping.fc{index}.bias"] = _take(tensors, f"{name}.bias") / _ROOT
-    result["mapping.w_avg"] = _mean_w(result, len(numbers), 1.0)
+        result[f"mapping.fc{index}.bias"] = scaled(_take(tensors, f"{name}.bias"), 1 / _ROOT)
+    result["mapping.w_avg"] = _mean_w(result, len(numbers), config)
     for level in range(_rosinality_blocks(tensors)):
         r = 4 << level
         source, target = f"generator.progression.{level}", f"synthesis.b{r}"
@@ -150,8 +158,8 @@ def _translate_rosinality(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             channels = result[f"{target}.const"].shape[0]
             result[f"{target}.layer0.bias"] = torch.zeros(channels)
         elif f"{source}.conv1.0.weight" in tensors:  # a transposed convolution, averaged over 2x2
-            weight = _take(tensors, f"{source}.conv1.0.weight").transpose(0, 1).flip(2, 3) / 4
-            result[f"{target}.layer0.weight"] = weight
+            weight = _take(tensors, f"{source}.conv1.0.weight").transpose(0, 1).flip(2, 3)
+            result[f"{target}.layer0.weight"] = scaled(weight, 1 / 4)
             result[f"{target}.layer0.bias"] = _take(tensors, f"{source}.conv1.0.bias")
         else:
             weight = _take(tensors, f"{source}.conv1.1.conv.weight_orig")
@@ -162,28 +170,36 @@ def _translate_rosinality(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for index in (0, 1):
             layer = f"{target}.layer{index}"
             noise = _take(tensors, f"{source}.noise{index + 1}.weight_orig").flatten()
-            result[f"{layer}.noise_strength"] = noise * (_ROOT / math.sqrt(len(noise)))
+            result[f"{layer}.noise_strength"] = scaled(noise, _ROOT / math.sqrt(len(noise)))
             result[f"{layer}.noise_const"] = _drawn(2 * level + index, r, r)
             style = f"{source}.adain{index + 1}.style.linear"
-            affine = _take(tensors, f"{style}.weight_orig") * _ROOT
-            bias = _take(tensors, f"{style}.bias").clone()
+            affine = scaled(_take(tensors, f"{style}.weight_orig"), _ROOT)
+            bias = scaled(_take(tensors, f"{style}.bias"), 1.0)
             bias[: len(noise)] -= 1  # ours adds the 1
             result[f"{layer}.affine.weight"], result[f"{layer}.affine.bias"] = affine, bias
         rgb = f"generator.to_rgb.{level}.conv"
-        result[f"{target}.torgb.weight"] = _take(tensors, f"{rgb}.weight_orig") * _ROOT
+        result[f"{target}.torgb.weight"] = scaled(_take(tensors, f"{rgb}.weight_orig"), _ROOT)
         result[f"{target}.torgb.bias"] = _take(tensors, f"{rgb}.bias")
     return result
 
 
-def _mean_w(result: Mapping[str, Tensor], layers: int, rate: float) -> Tensor:
+def _notes(shapes: Shapes, init: Values | None) -> tuple[str, ...]:
+    mean = f"the file has no mean of w: that of {_MEAN_LATENTS} seeded latents is used"
+    noise = "the file has no noise images: seeded ones are used"
+    return (noise,) if "truncation.avg_latent" in shapes else (mean, noise)
+
+
+def _mean_w(result: Mapping[str, Tensor], layers: int, config: Values) -> Tensor:
     """The mean of w over seeded latents, for files without one."""
     w_dim, z_dim = result["mapping.fc0.weight"].shape
+    rate = config["mapping_lr_multiplier"]
+    assert isinstance(rate, (int, float))
     with torch.device("meta"):
         network = MappingNetwork(
             z_dim=z_dim, c_dim=0, w_dim=w_dim, num_ws=None, num_layers=layers, lr_multiplier=rate
         )
-    state = {n.removeprefix("mapping."): t for n, t in result.items() if n.startswith("mapping.fc")}
-    network.load_state_dict(state, assign=True)
+    own = {n.removeprefix("mapping."): t.float() for n, t in result.items() if "mapping.fc" in n}
+    network.load_state_dict(own, assign=True)
     with torch.no_grad():
         return network.eval()(_drawn(_MADE_UP_SEED, _MEAN_LATENTS, z_dim)).mean(dim=0)
 
@@ -235,6 +251,7 @@ LERNAPPARAT = PublishedFamily(
     infer=_infer_lernapparat,
     translate=_translate_lernapparat,
     given=("channel_base", "channel_max", "mapping_lr_multiplier", "w_avg_beta"),
+    notes=_notes,
 )
 ROSINALITY = PublishedFamily(
     "stylegan1-generator",
@@ -242,4 +259,5 @@ ROSINALITY = PublishedFamily(
     infer=_infer_rosinality,
     translate=_translate_rosinality,
     given=("img_resolution", "channel_base", "channel_max", "w_avg_beta"),
+    notes=_notes,
 )

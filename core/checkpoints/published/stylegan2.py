@@ -7,10 +7,21 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...models.layers import fir_filter
-from .family import PublishedFamily, Shapes, Values, argument, count_layers, number, shape_of
+from .family import (
+    PublishedFamily,
+    Shapes,
+    Values,
+    argument,
+    check_activations,
+    count_layers,
+    half_precision,
+    number,
+    shape_of,
+)
 
 GIVEN = ("conv_clamp", "mapping_lr_multiplier", "channel_base", "channel_max")
 _SYNTHESIS_BLOCK = re.compile(r"synthesis\.b([1-9][0-9]{0,4})\.conv1\.weight")
+_NOISE = ("strength", "const")
 _DISCRIMINATOR_BLOCK = re.compile(r"b([1-9][0-9]{0,4})\.conv0\.weight")
 
 
@@ -25,6 +36,7 @@ def _detect_discriminator(shapes: Shapes) -> bool:
 
 
 def _infer_generator(shapes: Shapes, init: Values | None, given: Values) -> dict[str, object]:
+    check_activations(init)
     resolutions = _resolutions(shapes, _SYNTHESIS_BLOCK)
     last = resolutions[-1]
     w_dim = shape_of(shapes, "synthesis.b4.conv1.affine.weight", 2)[1]
@@ -54,6 +66,7 @@ def _infer_generator(shapes: Shapes, init: Values | None, given: Values) -> dict
 
 
 def _infer_discriminator(shapes: Shapes, init: Values | None, given: Values) -> dict[str, object]:
+    check_activations(init)
     resolutions = _resolutions(shapes, _DISCRIMINATOR_BLOCK, first=4)
     last = resolutions[-1]
     lowest, inputs = shape_of(shapes, "b4.conv.weight", 4)[:2]
@@ -143,15 +156,23 @@ def decay(init: Values | None, given: Values) -> object:
 
 
 def group_size(init: Values | None, given: Values) -> object:
-    """The group of the minibatch statistic, 4 by default."""
+    """The group of the minibatch statistic, 4 by default; None is the whole batch."""
     key, places = "mbstd_group_size", ("epilogue_kwargs",)
     value = argument(key, init, given, 4, within=places, attribute="b4.mbstd.group_size")
-    return 4 if value is None else number(key, value, whole=True)
+    return number(key, value, whole=True, none=True)
 
 
-def with_filters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add the FIR filters that some re-saved files leave out, as they never change."""
+def with_filters(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tensor]:
+    """Add the FIR filters that some re-saved files leave out, as they never change.
+
+    Layers of networks without noise get noise of strength 0.
+    """
     result = dict(tensors)
+    for name, tensor in tensors.items():
+        layer = re.fullmatch(r"(synthesis\.b(\d+)\.conv[01])\.weight", name)
+        if layer is not None and not any(f"{layer[1]}.noise_{p}" in tensors for p in _NOISE):
+            result[f"{layer[1]}.noise_strength"] = tensor.new_zeros(())
+            result[f"{layer[1]}.noise_const"] = tensor.new_zeros(2 * (int(layer[2]),))
     for name in tensors:
         owner, _, last = name.rpartition(".")
         if last != "weight" or owner.endswith(("affine", "torgb", "embed", "fc", "out")):
@@ -192,6 +213,7 @@ GENERATOR = PublishedFamily(
     infer=_infer_generator,
     translate=with_filters,
     given=(*GIVEN, "w_avg_beta"),
+    notes=lambda shapes, init: half_precision(init),
 )
 DISCRIMINATOR = PublishedFamily(
     "stylegan2-discriminator",
@@ -199,4 +221,5 @@ DISCRIMINATOR = PublishedFamily(
     infer=_infer_discriminator,
     translate=with_filters,
     given=(*GIVEN, "mbstd_group_size"),
+    notes=lambda shapes, init: half_precision(init),
 )

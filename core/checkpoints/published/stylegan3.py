@@ -14,7 +14,17 @@ from ....kernels.filtered_lrelu.geometry import (
     layer_geometry,
 )
 from ...errors import InputError
-from .family import PublishedFamily, Shapes, Values, argument, count_layers, number, shape_of
+from .family import (
+    PublishedFamily,
+    Shapes,
+    Values,
+    argument,
+    check_activations,
+    count_layers,
+    half_precision,
+    number,
+    shape_of,
+)
 from .stylegan2 import mapping_rate
 
 _LAYER = re.compile(r"synthesis\.(L([0-9]{1,2})_([0-9]{1,5})_([0-9]{1,5}))\.weight")
@@ -39,6 +49,7 @@ def _detect(shapes: Shapes) -> bool:
 
 
 def _infer(shapes: Shapes, init: Values | None, given: Values) -> dict[str, object]:
+    check_activations(init)
     for key, expected in _FIXED.items():
         value = argument(key, init, {}, expected, within=_PLACES)
         if value != expected:
@@ -147,4 +158,5 @@ GENERATOR = PublishedFamily(
         "mapping_lr_multiplier",
         "w_avg_beta",
     ),
+    notes=lambda shapes, init: half_precision(init),
 )

@@ -1,0 +1,156 @@
+"""Published networks in less usual files: other dtypes, old PyTorch, no noise, wrappers, notes."""
+
+import pytest
+import torch
+
+from ganvas.core.checkpoints import convert, inspect, load
+from ganvas.core.errors import InputError
+from ganvas.core.models import stylegan1
+from ganvas.core.models.pix2pix_unet import Pix2PixUNet
+from ganvas.core.models.stylegan2 import Discriminator, Generator
+
+from .checkpoint_files import (
+    discriminator_init,
+    generator_init,
+    persistent,
+    rosinality_generator,
+    write_pickle,
+)
+from .random_networks import randomised
+from .test_models_stylegan1 import lernapparat, rosinality
+
+SIZE = dict(img_resolution=16, channel_base=64, channel_max=8)
+Z = torch.randn(2, 6, generator=torch.Generator().manual_seed(1))
+
+
+def generator(**changes):
+    torch.manual_seed(0)
+    return randomised(Generator(**SIZE, z_dim=6, w_dim=7, num_mapping_layers=2, **changes))
+
+
+def saved(path, value):
+    torch.save(value, path)
+    return path
+
+
+def stylegan1_files():
+    return {"lernapparat": lernapparat(16), "rosinality": rosinality(16)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kind", ["stylegan2", "lernapparat", "rosinality"])
+def test_weights_of_another_dtype_are_folded_in_float32(tmp_path, kind, dtype):
+    """Rounding the scaled weights to the file's dtype once more would cost up to 1e-3."""
+    files = {"stylegan2": rosinality_generator(generator()), **stylegan1_files()}
+    stored = {name: tensor.to(dtype) for name, tensor in files[kind].items()}
+    other = load(saved(tmp_path / "other.pt", stored))
+    same = load(saved(tmp_path / "f32.pt", {n: t.float() for n, t in stored.items()}))
+    torch.testing.assert_close(other.generator(Z), same.generator(Z), rtol=0, atol=1e-5)
+
+
+def test_a_file_without_mean_takes_the_rate_that_is_given(tmp_path):
+    path = saved(tmp_path / "g.pt", rosinality_generator(generator()))
+    usual, other = load(path), load(path, mapping_lr_multiplier=0.1)
+    for model in (usual, other):
+        z = torch.randn(4096, 6, generator=torch.Generator().manual_seed(3))
+        mean = model.generator.mapping(z)[:, 0].mean(dim=0)
+        torch.testing.assert_close(model.generator.mapping.w_avg, mean, rtol=0.1, atol=0.1)
+    assert not torch.allclose(usual.generator.mapping.w_avg, other.generator.mapping.w_avg)
+
+
+def test_statistics_without_a_counter_load(tmp_path):
+    network = randomised(Pix2PixUNet(num_downs=5, ngf=4))
+    old = {n: t for n, t in network.state_dict().items() if "num_batches" not in n}
+    model = load(saved(tmp_path / "latest_net_G.pth", old))
+    img = torch.rand(1, 3, 32, 32)
+    for bn in ("batch", "running"):
+        assert torch.equal(model.network(img, bn=bn), network(img, bn=bn))
+
+
+def test_a_network_without_noise_draws_the_same_in_every_mode(tmp_path):
+    network = generator()
+    state = network.state_dict()
+    for name in list(state):
+        if "noise" in name:
+            del state[name]
+    model = load(saved(tmp_path / "g.pt", state))
+    image = model.generator(Z)
+    assert torch.equal(image, network(Z, noise_mode="none"))
+    assert torch.equal(image, model.generator(Z, noise_mode="random"))
+    del network.state_dict()["mapping.w_avg"]
+    state["synthesis.b8.conv1.noise_strength"] = torch.ones(())
+    with pytest.raises(InputError, match="noise_const"):
+        load(saved(tmp_path / "half.pt", state))
+
+
+def test_prefixes_of_compiled_and_wrapped_networks_are_dropped(tmp_path):
+    network = generator()
+    for prefix in ("_orig_mod.", "module.", "G_ema.module.", "_orig_mod.module."):
+        state = {prefix + name: tensor for name, tensor in network.state_dict().items()}
+        assert torch.equal(load(saved(tmp_path / "g.pt", state)).generator(Z), network(Z))
+
+
+def stylegan_pickle(path, **attributes):
+    """Generator and discriminator whose two highest blocks ran in float16."""
+    from dataclasses import asdict
+
+    torch.manual_seed(0)
+    g, d = generator(conv_clamp=256), randomised(Discriminator(**SIZE, conv_clamp=256))
+    for module, prefix in ((g.synthesis, "b"), (d, "b")):
+        for r in (4, 8, 16):
+            block = module.get_submodule(f"{prefix}{r}")
+            block.use_fp16 = r > 4
+    for name, value in attributes.items():
+        setattr(g.synthesis.b8.conv1, name, value)
+    init = discriminator_init(asdict(d.config))
+    init["epilogue_kwargs"] = {"mbstd_group_size": None}
+    value = {
+        "G_ema": persistent(g, generator_init(asdict(g.config))),
+        "D": persistent(d, init),
+    }
+    return write_pickle(path, value), g, d
+
+
+def test_float16_layers_are_told_and_run_in_float32(tmp_path):
+    path, g, _ = stylegan_pickle(tmp_path / "net.pkl")
+    model = load(path)
+    assert {p.dtype for p in model.generator.parameters()} == {torch.float32}
+    assert torch.equal(model.generator(Z), g(Z))
+    note = "2 of its blocks were trained in float16; all run in float32 here"
+    assert model.notes == (f"generator_ema: {note}", f"discriminator: {note}")
+    assert inspect(path).notes == model.notes
+    assert f"note        generator_ema: {note}" in inspect(path).as_text()
+    alone = load(path, network="generator_ema")
+    assert alone.notes == (note,)
+    convert(path, tmp_path / "own.safetensors", network="generator_ema")
+    assert load(tmp_path / "own.safetensors").notes == (note,)
+
+
+def test_a_group_of_none_is_the_whole_batch(tmp_path):
+    path, _, _ = stylegan_pickle(tmp_path / "net.pkl")
+    discriminator = load(path).discriminator
+    assert discriminator.config.mbstd_group_size is None
+    torch.manual_seed(0)
+    again = Discriminator(**SIZE, conv_clamp=256, mbstd_group_size=6).eval()
+    again.load_state_dict(discriminator.state_dict())
+    img = torch.randn(6, 3, 16, 16)
+    assert torch.equal(again(img), discriminator(img))
+
+
+def test_another_activation_is_refused_by_its_layer(tmp_path):
+    path, _, _ = stylegan_pickle(tmp_path / "net.pkl", activation="swish")
+    with pytest.raises(InputError, match=r"only lrelu .*synthesis\.b8\.conv1\.activation is 'sw"):
+        load(path)
+
+
+@pytest.mark.parametrize("kind", ["lernapparat", "rosinality"])
+def test_what_is_made_up_is_told(tmp_path, kind):
+    tensors = stylegan1_files()[kind]
+    model = load(saved(tmp_path / "g.pt", tensors))
+    assert [note.split(":")[0] for note in model.notes] == [
+        "the file has no mean of w",
+        "the file has no noise images",
+    ]
+    assert isinstance(model.generator, stylegan1.Generator)
+    full = {"g_ema": rosinality_generator(generator()), "latent_avg": torch.zeros(7)}
+    assert load(saved(tmp_path / "full.pt", full)).notes == ()
