@@ -19,6 +19,9 @@ AotCase = tuple[Any, dict[str, str], dict[str, Any], int, int, str]
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 DOT_DTYPES = DTYPES[:3]
 
+# How an `AotCase` names pointers to these.
+POINTERS = dict(zip(DOT_DTYPES, ("*fp32", "*fp16", "*bf16"), strict=True))
+
 
 def register_triton(
     op: str, module: str, function: str, *, refuse: Callable[..., str | None] | None = None
@@ -28,7 +31,7 @@ def register_triton(
     Args:
         op: name of the op.
         module: absolute name of the module that imports triton.
-        function: takes the op's positional arguments.
+        function: takes the op's positional arguments, the first being a tensor.
         refuse: see `registry.register`; None is `refuse_triton` of the first argument.
 
     Raises:
@@ -36,7 +39,9 @@ def register_triton(
     """
 
     def run(*arguments: Any) -> Any:
-        return getattr(import_module(module), function)(*arguments)
+        # A launch goes to the current device, which need not be the tensors'.
+        with torch.cuda.device_of(arguments[0]):
+            return getattr(import_module(module), function)(*arguments)
 
     def refuse_first(x: Tensor, *_: Any) -> str | None:
         return refuse_triton(op, x)
@@ -50,13 +55,22 @@ def refuse_triton(op: str, x: Tensor, dtypes: Sequence[torch.dtype] = DTYPES) ->
     CPU tensors are taken by its interpreter, where that was chosen and the backend is forced: so
     nothing runs interpreted by accident.
     """
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1" and is_forced("triton", op)
-    if x.device.type != "cuda" and not interpreted:
+    if x.device.type != "cuda" and not (interpreted() and is_forced("triton", op)):
         return f"expected a CUDA tensor, got {x.device.type}"
     if x.dtype not in dtypes:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
         return f"expected a dtype of {names}, got {x.dtype}"
     return None if _installed() else "expected triton, found none"
+
+
+def interpreted() -> bool:
+    """Whether Triton, once imported, runs kernels in its interpreter."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def launcher(kernel: Any, *grid: int) -> Any:
+    """The kernel over a grid, as a callable that type checkers leave alone."""
+    return kernel[grid]
 
 
 def divide_up(n: int, by: int) -> int:

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..layout import memory_format, new_like
-from ..triton_host import AotCase, divide_up, next_power_of_2
+from ..triton_host import AotCase, divide_up, launcher, next_power_of_2, signature
 from .reference import is_piecewise, rounded, sum_dtype
 
 # Elements of a tile and warps of a program; pointwise work, so one choice does for every shape.
@@ -187,21 +187,19 @@ def bias_act(
         return y
     rows, columns, channels, by_column = _shape(x, None if b is None else dim)
     block_r, block_k, warps = _tile(rows, columns)
-    grid = (divide_up(rows, block_r) * divide_up(columns, block_k),)
-    kernel: Any = _bias_act_fwd_kernel  # the stubs know no launch options
-    with _device(x):
-        kernel[grid](
-            x,
-            x if b is None else b.contiguous(),
-            y,
-            *(rows, columns, channels),
-            HAS_BIAS=b is not None,
-            BY_COLUMN=by_column,
-            **_settings(x.dtype, act, alpha, gain, clamp),
-            BLOCK_R=block_r,
-            BLOCK_K=block_k,
-            num_warps=warps,
-        )
+    tiles = divide_up(rows, block_r) * divide_up(columns, block_k)
+    launcher(_bias_act_fwd_kernel, tiles)(
+        x,
+        x if b is None else b.contiguous(),
+        y,
+        *(rows, columns, channels),
+        HAS_BIAS=b is not None,
+        BY_COLUMN=by_column,
+        **_settings(x.dtype, act, alpha, gain, clamp),
+        BLOCK_R=block_r,
+        BLOCK_K=block_k,
+        num_warps=warps,
+    )
     return y
 
 
@@ -231,25 +229,23 @@ def bias_act_backward(
         partial = torch.empty(shape, dtype=dtype, device=dy.device)
     if clamp is not None:
         clamp = rounded(clamp, dy.dtype)
-    kernel: Any = _bias_act_bwd_kernel  # the stubs know no launch options
-    with _device(dy):
-        kernel[(parts * across,)](
-            dy,
-            dy if saved is None else saved,
-            dy if b is None else b.contiguous(),
-            dx,
-            partial,
-            *(rows, columns, channels, steps),
-            SAVED=saved is not None,
-            PIECEWISE=is_piecewise(act, alpha, gain),
-            HAS_BIAS=b is not None,
-            SUMS=sums,
-            BY_COLUMN=by_column,
-            **_settings(dy.dtype, act, alpha, gain, clamp),
-            BLOCK_R=block_r,
-            BLOCK_K=block_k,
-            num_warps=warps,
-        )
+    launcher(_bias_act_bwd_kernel, parts * across)(
+        dy,
+        dy if saved is None else saved,
+        dy if b is None else b.contiguous(),
+        dx,
+        partial,
+        *(rows, columns, channels, steps),
+        SAVED=saved is not None,
+        PIECEWISE=is_piecewise(act, alpha, gain),
+        HAS_BIAS=b is not None,
+        SUMS=sums,
+        BY_COLUMN=by_column,
+        **_settings(dy.dtype, act, alpha, gain, clamp),
+        BLOCK_R=block_r,
+        BLOCK_K=block_k,
+        num_warps=warps,
+    )
     if not sums:
         return dx, dx.new_empty(0, dtype=dtype)
     if by_column:
@@ -290,11 +286,6 @@ def _settings(
     }
 
 
-def _device(x: Tensor) -> Any:
-    """The launch goes to the current device, which need not be x's."""
-    return torch.cuda.device_of(x)
-
-
 def aot_cases() -> list[AotCase]:
     """What the launchers may compile."""
     cases: list[AotCase] = []
@@ -312,20 +303,16 @@ def aot_cases() -> list[AotCase]:
                 settings |= {"BY_COLUMN": by_column, "BLOCK_R": block_r, "BLOCK_K": block_k}
                 label = f"{kind} {act} {block_r}x{block_k} by_column={by_column}"
                 sizes = {"rows": "i64", "columns": "i32:16", "channels": "i32:16"}
-                forward = {"x_ptr": f"*{kind}", "b_ptr": "*fp32", "y_ptr": f"*{kind}"} | sizes
-                flags = settings | {"HAS_BIAS": True}
-                cases.append(_case(_bias_act_fwd_kernel, forward, flags, warps, label))
-                backward = dict.fromkeys(("dy_ptr", "saved_ptr", "dx_ptr"), f"*{kind}") | sizes
-                backward |= {"b_ptr": "*fp32", "sums_ptr": "*fp32", "steps": "i32"}
-                flags = settings | {"SAVED": True, "SUMS": True}
-                flags |= {"PIECEWISE": piecewise, "HAS_BIAS": not piecewise}
-                cases.append(_case(_bias_act_bwd_kernel, backward, flags, warps, label))
+                images = ("x_ptr", "y_ptr", "dy_ptr", "saved_ptr", "dx_ptr")
+                types = dict.fromkeys(images, f"*{kind}") | sizes
+                forward = settings | {"HAS_BIAS": True}
+                backward = settings | {"SAVED": True, "SUMS": True}
+                backward |= {"PIECEWISE": piecewise, "HAS_BIAS": not piecewise}
+                for kernel, constants in (
+                    (_bias_act_fwd_kernel, forward),
+                    (_bias_act_bwd_kernel, backward),
+                ):
+                    found = signature(kernel, constants, types)
+                    name = f"{kernel.fn.__name__} {label}"
+                    cases.append((kernel, found, constants, warps, 3, name))
     return cases
-
-
-def _case(
-    kernel: Any, signature: dict[str, str], constants: dict[str, Any], warps: int, label: str
-) -> AotCase:
-    signature = signature | dict.fromkeys(constants, "constexpr")
-    ordered = {name: signature[name] for name in kernel.arg_names}
-    return kernel, ordered, constants, warps, 3, f"{kernel.fn.__name__} {label}"

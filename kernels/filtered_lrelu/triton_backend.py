@@ -16,7 +16,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..triton_host import AotCase, divide_up, next_power_of_2, signature
+from ..triton_host import (
+    POINTERS,
+    AotCase,
+    divide_up,
+    launcher,
+    next_power_of_2,
+    signature,
+)
 from .layout import empty_like, result_like
 from .reference import before, sizes, taps
 
@@ -28,7 +35,6 @@ WIDE_BLOCKS = (32, 64, 128)
 # Singular values below this part of the largest are rounding.
 RANK_TOLERANCE = 1e-7
 NUM_STAGES = 1
-_POINTERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 
 
 @triton.jit
@@ -241,24 +247,22 @@ def _launch(
         _gather(f, steps).to(y.device) for f in (down_filter.vertical, down_filter.horizontal)
     )
     tiles_y, tiles_x = divide_up(y.shape[2], tile), divide_up(y.shape[3], tile)
-    kernel: Any = filtered_lrelu_kernel
-    with torch.cuda.device_of(y):
-        kernel[(tiles_y * tiles_x, y.shape[0] * y.shape[1])](
-            main.image, other.image, y if b is None else b, y,
-            main_v, main_h, guide_v, guide_h, down_v, down_h,
-            main_v.shape[0], guide_v.shape[0], down_v.shape[0],
-            y.shape[1], tiles_x,
-            *main.image.shape[2:], *other.image.shape[2:], *y.shape[2:],
-            wide_height, wide_width,
-            main_y, main_x, tile * down // main.up, guide_y, guide_x, tile * down // other.up,
-            offset[1], offset[0], tile * down, tile,
-            *main.image.stride(), *other.image.stride(), *y.stride(),
-            slope, 0.0 if clamp is None else clamp,
-            BIAS=b is not None, GUIDE=guide is not None, CLAMP=clamp is not None,
-            MAIN=main.block(wide), GUIDE_IN=other.block(wide), WIDE=wide, OUT=out,
-            PRECISION=_precision(y.dtype), num_warps=_num_warps(wide, guide is not None),
-            num_stages=NUM_STAGES,
-        )  # fmt: skip
+    launcher(filtered_lrelu_kernel, tiles_y * tiles_x, y.shape[0] * y.shape[1])(
+        main.image, other.image, y if b is None else b, y,
+        main_v, main_h, guide_v, guide_h, down_v, down_h,
+        main_v.shape[0], guide_v.shape[0], down_v.shape[0],
+        y.shape[1], tiles_x,
+        *main.image.shape[2:], *other.image.shape[2:], *y.shape[2:],
+        wide_height, wide_width,
+        main_y, main_x, tile * down // main.up, guide_y, guide_x, tile * down // other.up,
+        offset[1], offset[0], tile * down, tile,
+        *main.image.stride(), *other.image.stride(), *y.stride(),
+        slope, 0.0 if clamp is None else clamp,
+        BIAS=b is not None, GUIDE=guide is not None, CLAMP=clamp is not None,
+        MAIN=main.block(wide), GUIDE_IN=other.block(wide), WIDE=wide, OUT=out,
+        PRECISION=_precision(y.dtype), num_warps=_num_warps(wide, guide is not None),
+        num_stages=NUM_STAGES,
+    )  # fmt: skip
     return y
 
 
@@ -283,7 +287,7 @@ def aot_cases() -> Iterator[AotCase]:
     Yields:
         kernel, signature, compile-time arguments, warps, stages, label.
     """
-    for dtype, pointer in _POINTERS.items():
+    for dtype, pointer in POINTERS.items():
         wide = 32 if dtype == torch.float32 else 64
         for up in (2, 4):
             for derivative in (False, True):

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..layout import memory_format
-from ..triton_host import AotCase, divide_up, signature
+from ..triton_host import AotCase, divide_up, launcher, signature
 
 # Elements of a tile and warps of a program; the tensors are small, so one choice does.
 CONFIGS = ((512, 4),)
@@ -120,9 +120,9 @@ def minibatch_stddev(x: Tensor, group_size: int, num_channels: int, eps: float) 
     tiles = divide_up(sizes[3] * H * W, CONFIGS[0][0])
     dtype = torch.promote_types(x.dtype, torch.float32)
     sums = torch.empty((sizes[1], num_channels, tiles), dtype=dtype, device=x.device)
-    kernel: Any = _minibatch_stddev_fwd_kernel  # the stubs know no launch options
-    with torch.cuda.device_of(x):
-        kernel[(sums.numel(),)](x, sums, *sizes, eps, *x.stride(), **_settings(x))
+    launcher(_minibatch_stddev_fwd_kernel, sums.numel())(
+        x, sums, *sizes, eps, *x.stride(), **_settings(x)
+    )
     statistic = sums.sum(2) / (sizes[3] * H * W)
     maps = statistic.to(x.dtype).repeat(group_size, 1)[:, :, None, None]
     return torch.cat([x, maps.expand(N, num_channels, H, W)], dim=1)
@@ -140,11 +140,9 @@ def minibatch_stddev_backward(
     sums = dy[:, C:].to(dtype).sum((2, 3))  # [N, num_channels]
     scale = sums.reshape(group_size, sizes[1], num_channels).sum(0) / (C // num_channels * H * W)
     tiles = divide_up(sizes[3] * H * W, CONFIGS[0][0])
-    kernel: Any = _minibatch_stddev_bwd_kernel  # the stubs know no launch options
-    with torch.cuda.device_of(x):
-        kernel[(sizes[1] * num_channels * tiles,)](
-            dy, x, scale / group_size, dx, *sizes, eps, *dy.stride(), *x.stride(), **_settings(x)
-        )
+    launcher(_minibatch_stddev_bwd_kernel, sizes[1] * num_channels * tiles)(
+        dy, x, scale / group_size, dx, *sizes, eps, *dy.stride(), *x.stride(), **_settings(x)
+    )
     return dx
 
 

@@ -19,7 +19,7 @@ from ..convolution.op import convolution_op, input_gradient_op, weight_gradient_
 from ..registry import register, select
 from ..upfirdn2d import upfirdn2d
 from . import backward, cpu_backend, cpu_backward, reference
-from .triton_registration import register_triton
+from .triton_registration import register_triton_backend
 
 register("modulated_conv2d", "eager", reference.modulated_conv2d)
 register("modulated_conv2d_epilogue_backward", "eager", backward.epilogue_backward)
@@ -37,7 +37,7 @@ register(
     refuse=cpu_backward.refuse,
 )
 register("modulated_conv2d", "cpu", cpu_backend.run, refuse=cpu_backend.refuse)
-register_triton()
+register_triton_backend()
 
 # Leading inputs of the op that have gradients: x to bias.
 _DIFFERENTIABLE = 7

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..triton_host import POINTERS, AotCase, signature
 from .reference import filter_padding
 from .triton_backward import (
     BLOCK_C,
@@ -31,14 +32,10 @@ from .triton_epilogue import (
 
 __all__ = ["aot_cases", "epilogue_backward", "modulated_conv2d", "styles_backward"]
 
-AotCase = tuple[Any, dict[str, str], dict[str, Any], int, int, str]
-
 # Where a plain implicit product keeps up with cuDNN: wide, thin layers and tiny images.
 OWN_LARGE_PIXELS = 256 * 256
 OWN_LARGE_CHANNELS = 128
 OWN_SMALL_PIXELS = 8 * 8
-
-_POINTERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 
 
 def modulated_conv2d(
@@ -97,7 +94,8 @@ def aot_cases() -> Iterator[AotCase]:
     Yields:
         kernel, signature, compile-time arguments, warps, stages, label.
     """
-    for dtype, pointer in _POINTERS.items():
+    for dtype, pointer in POINTERS.items():
+        types = _types(pointer)
         name = str(dtype).removeprefix("torch.")
         for index, tile in enumerate(CONV_TILES):
             if dtype == torch.float32 and tile.rows > 64:
@@ -112,37 +110,37 @@ def aot_cases() -> Iterator[AotCase]:
                     "BLOCK_M": tile.rows, "BLOCK_N": tile.columns, "BLOCK_K": tile.depth,
                     **_FLAGS, "NEXT": True,
                 }  # fmt: skip
-                signature = _signature(convolution_kernel, chosen, pointer)
+                found = signature(convolution_kernel, chosen, types)
                 if splits > 1:
-                    signature["y_ptr"] = "*fp32"
+                    found["y_ptr"] = "*fp32"
                 label = (
                     f"convolution {name} tile {index} flat {flat} style {modulate} splits {splits}"
                 )
-                yield convolution_kernel, signature, chosen, tile.num_warps, tile.num_stages, label
+                yield convolution_kernel, found, chosen, tile.num_warps, tile.num_stages, label
         for separable in (True, False):
             chosen = {
                 "LEFT": 1, "TOP": 1, "SEPARABLE": separable, "ROWS": 8 if separable else 4,
                 "BLOCK_X": 16, "BLOCK_C": 64, **_FLAGS, "NEXT": True,
             }  # fmt: skip
-            signature = _signature(fir_epilogue_kernel, chosen, pointer)
-            yield fir_epilogue_kernel, signature, chosen, 4, 1, f"fir_epilogue {name} {separable}"
+            found = signature(fir_epilogue_kernel, chosen, types)
+            yield fir_epilogue_kernel, found, chosen, 4, 1, f"fir_epilogue {name} {separable}"
         for splits, image, block in ((1, 0, 64), (4, 0, 64), (1, 3, 512), (1, 3, 32)):
             chosen = {
                 "SPLITS": splits, "BLOCK_P": 4096 // block, "BLOCK_C": block, **_FLAGS,
                 "NEXT": True, "STORE": True, "IMAGE": image, "IMAGE_BIAS": True,
                 "IMAGE_CLAMP": True, "IMAGE_ADD": True,
             }  # fmt: skip
-            signature = _signature(epilogue_kernel, chosen, pointer)
+            found = signature(epilogue_kernel, chosen, types)
             if splits > 1:
-                signature["u_ptr"] = "*fp32"
+                found["u_ptr"] = "*fp32"
             label = f"epilogue {name} splits {splits} image {image} block {block}"
-            yield epilogue_kernel, signature, chosen, 4, 1, label
+            yield epilogue_kernel, found, chosen, 4, 1, label
         chosen = {"BLOCK_P": 64, "BLOCK_C": BLOCK_C, **_FLAGS, "PER_PIXEL": True}
-        signature = _signature(epilogue_backward_kernel, chosen, pointer)
-        yield epilogue_backward_kernel, signature, chosen, 8, 1, f"epilogue_backward {name}"
+        found = signature(epilogue_backward_kernel, chosen, types)
+        yield epilogue_backward_kernel, found, chosen, 8, 1, f"epilogue_backward {name}"
         chosen = {"BLOCK_P": 64, "BLOCK_C": BLOCK_C}
-        signature = _signature(styles_backward_kernel, chosen, pointer)
-        yield styles_backward_kernel, signature, chosen, 4, 1, f"styles_backward {name}"
+        found = signature(styles_backward_kernel, chosen, types)
+        yield styles_backward_kernel, found, chosen, 4, 1, f"styles_backward {name}"
 
 
 _FLAGS: dict[str, Any] = {
@@ -156,15 +154,7 @@ _FLOATS = ("gain", "clamp", "rgb_clamp")
 _ALIGNED = ("inputs", "outputs", "count", "size", "noise_stride", "split_stride")
 
 
-def _signature(kernel: Any, chosen: dict[str, Any], pointer: str) -> dict[str, str]:
-    types: dict[str, str] = {}
-    for name in kernel.arg_names:
-        if name in chosen:
-            types[name] = "constexpr"
-        elif name in _ACTIVATIONS:
-            types[name] = pointer
-        elif name.endswith("_ptr"):
-            types[name] = "*fp32"
-        else:
-            types[name] = "fp32" if name in _FLOATS else "i32:16" if name in _ALIGNED else "i32"
-    return types
+def _types(pointer: str) -> dict[str, str]:
+    """Types of the kernels' arguments, of those that `signature` cannot guess."""
+    types: dict[str, str] = dict.fromkeys(_ACTIVATIONS, pointer)
+    return types | dict.fromkeys(_FLOATS, "fp32") | dict.fromkeys(_ALIGNED, "i32:16")

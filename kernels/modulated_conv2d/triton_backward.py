@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .backward import rounded
+from ..bias_act.reference import rounded
+from ..triton_host import divide_up, launcher, next_power_of_2
 from .reference import statistics_dtype
 from .triton_epilogue import (
     ACT_LINEAR,
@@ -16,10 +17,7 @@ from .triton_epilogue import (
     INTERPRETED,
     LRELU_SLOPE,
     Epilogue,
-    ceil_div,
-    launcher,
     noise_of_pixels,
-    power_of_2,
     vector,
 )
 
@@ -124,7 +122,7 @@ def epilogue_backward(
     du = torch.empty_like(dy)
     size = height * width
     block = pixels_of_block(size)
-    blocks, across = ceil_div(size, block), ceil_div(count, BLOCK_C)
+    blocks, across = divide_up(size, block), divide_up(count, BLOCK_C)
     parts = torch.empty((3, blocks, batch, count), dtype=dtype, device=device)
     columns = (across, batch, 1, height, width)
     pixels = torch.empty(columns, dtype=dtype, device=device) if per_pixel else None
@@ -155,9 +153,9 @@ def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Ten
     size = height * width
     block = pixels_of_block(size)
     dx = torch.empty_like(dxs)
-    sums = torch.empty((ceil_div(size, block), batch, count), dtype=styles.dtype, device=x.device)
+    sums = torch.empty((divide_up(size, block), batch, count), dtype=styles.dtype, device=x.device)
     if x.numel():
-        blocks, across = ceil_div(size, block), ceil_div(count, BLOCK_C)
+        blocks, across = divide_up(size, block), divide_up(count, BLOCK_C)
         launcher(styles_backward_kernel, blocks, across, batch)(
             dxs, x, styles.contiguous(), dx, sums, size, count,
             BLOCK_P=block, BLOCK_C=BLOCK_C, num_warps=4,
@@ -167,4 +165,4 @@ def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Ten
 
 def pixels_of_block(size: int) -> int:
     """Pixels that one program takes."""
-    return min(power_of_2(size), 1024) if INTERPRETED else 64
+    return min(next_power_of_2(size), 1024) if INTERPRETED else 64

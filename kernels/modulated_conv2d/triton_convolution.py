@@ -11,13 +11,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_host import divide_up, launcher
 from .triton_epilogue import (
     INTERPRETED,
     Epilogue,
     activate,
-    ceil_div,
     epilogue,
-    launcher,
     noise_of_pixels,
     vector,
 )
@@ -167,7 +166,7 @@ def splits_of(programs: int, steps: int) -> int:
     """Parts that the sum is split into, so that few programs still fill a GPU."""
     if programs >= BUSY_PROGRAMS:
         return 1
-    wanted = min(ceil_div(BUSY_PROGRAMS, programs), max(1, steps // 4), 16)
+    wanted = min(divide_up(BUSY_PROGRAMS, programs), max(1, steps // 4), 16)
     return max(1, wanted)
 
 
@@ -205,10 +204,10 @@ def convolution(
     flat = size < tile.rows
     if flat and styles is not None:  # a gather of styles in the kernel's loop would cost more
         x, styles = x * styles.to(x.dtype)[:, :, None, None], None
-    blocks = ceil_div(batch * size if flat else size, tile.rows)
+    blocks = divide_up(batch * size if flat else size, tile.rows)
     samples = 1 if flat else batch
-    across = ceil_div(outputs, tile.columns)
-    steps = taps * ceil_div(inputs, tile.depth)
+    across = divide_up(outputs, tile.columns)
+    steps = taps * divide_up(inputs, tile.depth)
     if splits is None:
         splits = splits_of(blocks * samples * across, steps)
     target = y

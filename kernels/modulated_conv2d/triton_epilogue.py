@@ -3,9 +3,7 @@
 Everything is NHWC. The launchers are what other executors call; they check nothing.
 """
 
-import os
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
@@ -13,11 +11,10 @@ import triton.language as tl
 from torch import Tensor
 
 from ..bias_act.reference import ACTIVATIONS
+from ..triton_host import divide_up, interpreted, launcher, next_power_of_2
+from .triton_registration import MAX_TAPS
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-
-# Largest number of taps an axis that `fir_epilogue` takes.
-MAX_TAPS = 4
+INTERPRETED = interpreted()
 
 ACT_LINEAR = tl.constexpr(0)
 ACT_RELU = tl.constexpr(1)
@@ -252,21 +249,6 @@ def fir_epilogue_kernel(
         sum2 = add0
 
 
-def power_of_2(n: int) -> int:
-    """The smallest power of 2 from n on."""
-    return 1 << max(0, n - 1).bit_length()
-
-
-def ceil_div(n: int, by: int) -> int:
-    """n / by, rounded up; on the host."""
-    return -(-n // by)
-
-
-def launcher(kernel: Any, *grid: int) -> Any:
-    """The kernel over a grid, as a callable that type checkers leave alone."""
-    return kernel[grid]
-
-
 @dataclass(frozen=True)
 class Tile:
     """How much of an image one program computes, and with how many warps."""
@@ -279,7 +261,7 @@ class Tile:
 
 def epilogue_tile(channels: int, whole: bool) -> Tile:
     """Tile of `epilogue_kernel`; `whole` asks for all channels in one program, for toRGB."""
-    width = power_of_2(channels)
+    width = next_power_of_2(channels)
     block = max(16, width if whole else min(width, 64))
     if INTERPRETED:
         return Tile(max(16, 8192 // block), block, 1, 4)
@@ -288,10 +270,10 @@ def epilogue_tile(channels: int, whole: bool) -> Tile:
 
 def fir_tile(channels: int, width: int, separable: bool) -> Tile:
     """Tile of `fir_epilogue_kernel`; fewer rows where 16 taps would need too many registers."""
-    block = max(16, min(power_of_2(channels), 64))
+    block = max(16, min(next_power_of_2(channels), 64))
     if INTERPRETED:
-        return Tile(min(64, power_of_2(width)), block, 16, 4)
-    return Tile(min(1024 // block, max(4, power_of_2(width))), block, 8 if separable else 4, 4)
+        return Tile(min(64, next_power_of_2(width)), block, 16, 4)
+    return Tile(min(1024 // block, max(4, next_power_of_2(width))), block, 8 if separable else 4, 4)
 
 
 @dataclass(frozen=True)
@@ -333,7 +315,7 @@ def epilogue(
     tile = epilogue_tile(channels, image is not None)
     size = height * width
     stride, gain, clamp = end.numbers()
-    blocks = (ceil_div(size, tile.pixels), ceil_div(channels, tile.channels))
+    blocks = (divide_up(size, tile.pixels), divide_up(channels, tile.channels))
     launcher(epilogue_kernel, *blocks, batch)(
         u, *end.tensors(u), y,
         u if image is None else image.weight,
@@ -386,8 +368,8 @@ def fir_epilogue(
         return y
     tile = fir_tile(channels, width, taps.shape[0] == 2)
     stride, gain, clamp = end.numbers()
-    across = ceil_div(width, tile.pixels) * ceil_div(channels, tile.channels)
-    launcher(fir_epilogue_kernel, across, ceil_div(height, tile.rows), batch)(
+    across = divide_up(width, tile.pixels) * divide_up(channels, tile.channels)
+    launcher(fir_epilogue_kernel, across, divide_up(height, tile.rows), batch)(
         u, taps, *end.tensors(u), y,
         height, width, channels, stride, gain, clamp,
         LEFT=padding[0], TOP=padding[1], SEPARABLE=taps.shape[0] == 2,

@@ -11,6 +11,7 @@ once and draws from then on. Executors are backends of the op "synthesis":
 import torch
 
 from .. import build
+from ..modulated_conv2d.triton_registration import MAX_TAPS
 from ..registry import register, select
 from ..taps import separate
 from ..triton_host import DOT_DTYPES, refuse_triton
@@ -30,8 +31,6 @@ __all__ = [
     "separate",
     "without_graph",
 ]
-
-_GPU_TAPS = 4  # of an axis, which the fused filters have registers for
 
 
 def prepare(synthesis: Synthesis, dtype: torch.dtype = torch.float32) -> Executor:
@@ -69,8 +68,8 @@ def _refuse_gpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
         names = ", ".join(map(str, weights))
         return f"expected float32 weights and at most 32 bits, got {dtype} for weights in {names}"
     filters = [synthesis.f, *(layer.f for layer in synthesis.layers if layer.up == 2)]
-    if any(max(f.shape) > _GPU_TAPS for f in filters):
-        return f"expected filters of at most {_GPU_TAPS} taps, got more"
+    if any(max(f.shape) > MAX_TAPS for f in filters):
+        return f"expected filters of at most {MAX_TAPS} taps, got more"
     return refuse_triton("synthesis", synthesis.const)
 
 

@@ -20,11 +20,10 @@ from ..modulated_conv2d.triton_epilogue import (
     INTERPRETED,
     Epilogue,
     activate,
-    launcher,
     noise_of_pixels,
     vector,
 )
-from ..triton_host import AotCase, divide_up, next_power_of_2, signature
+from ..triton_host import AotCase, divide_up, launcher, next_power_of_2, signature
 
 _ALIGNED = 16  # numbers, at most, that loads of weights begin at multiples of
 _BLOCK_R = 128 if INTERPRETED else 32

@@ -8,16 +8,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..modulated_conv2d.triton_epilogue import (
-    INTERPRETED,
+from ..modulated_conv2d.triton_epilogue import INTERPRETED, pack_filter
+from ..triton_host import (
+    POINTERS,
+    AotCase,
+    divide_up,
     launcher,
-    pack_filter,
+    next_power_of_2,
+    signature,
 )
-from ..triton_host import AotCase, divide_up, next_power_of_2, signature
 from .reference import upsample_padding
 
 _BLOCK_C = 64
-_POINTERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 
 
 @triton.jit
@@ -163,7 +165,7 @@ def _pixels(size: int) -> int:
 
 def aot_cases() -> Iterator[AotCase]:
     """Every configuration of both kernels, for compilation without a GPU."""
-    for dtype, pointer in _POINTERS.items():
+    for dtype, pointer in POINTERS.items():
         name = str(dtype).removeprefix("torch.")
         types = {"x_ptr": pointer, "dx_ptr": pointer, "clamp": "fp32"}
         chosen: dict[str, Any] = {

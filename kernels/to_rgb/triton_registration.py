@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..modulated_conv2d.triton_registration import MAX_TAPS
 from ..triton_host import DOT_DTYPES, refuse_triton, register_triton
 
 MAX_IMAGE_CHANNELS = 4  # a program holds the products of them all in registers
-MAX_TAPS = 4  # of an axis: two by two of them meet samples
 
 
 def register_triton_backend() -> None:

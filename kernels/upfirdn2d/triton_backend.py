@@ -4,7 +4,6 @@ A program computes a tile of pixels by channels. Of the zero-inserted image it v
 ceil(taps / up) of them an axis, from the first under the filter on.
 """
 
-import os
 from typing import Any
 
 import torch
@@ -13,10 +12,9 @@ import triton.language as tl
 from torch import Tensor
 
 from ..layout import memory_format
-from ..triton_host import AotCase, divide_up, next_power_of_2
+from ..triton_host import AotCase, divide_up, interpreted, next_power_of_2, signature
 from .reference import Padding, Pair, result_size
 
-_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 _MAX_CHANNELS = 64  # of a tile in channels_last
 _UNROLLED = 8  # visited columns up to which their loop is unrolled; rows too would spill registers
 
@@ -80,7 +78,7 @@ def _visit(
 
 
 @triton.autotune(
-    configs=CONFIGS[:1] if _INTERPRETED else CONFIGS,
+    configs=CONFIGS[:1] if interpreted() else CONFIGS,
     key=["UP_Y", "UP_X", "DOWN_Y", "DOWN_X", "TAPS_Y", "TAPS_X", "BLOCK_C", "out_width"],
 )
 @triton.jit
@@ -183,34 +181,30 @@ def upfirdn2d(
         tiles = divide_up(out_height * out_width, meta["TILE"] // block_c)
         return (batch * tiles * divide_up(channels, block_c),)
 
-    with torch.cuda.device_of(x):
-        _upfirdn2d_kernel[grid](
-            *(x, f, y, gain, channels, height, width, out_height, out_width),
-            *(padding[2], padding[0]),
-            *(max(padding[2], 0) // up[1] + 1, max(padding[0], 0) // up[0] + 1),
-            *x.stride(),
-            *y.stride(),
-            UP_Y=up[1],
-            UP_X=up[0],
-            DOWN_Y=down[1],
-            DOWN_X=down[0],
-            TAPS_Y=f.shape[0],
-            TAPS_X=f.shape[-1],
-            SQUARE=f.ndim == 2,
-            FLIP=flip_filter,
-            UNROLL=visited <= _UNROLLED,
-            ACC=tl.float64 if x.dtype is torch.float64 else tl.float32,
-            BLOCK_C=block_c,
-        )
+    _upfirdn2d_kernel[grid](
+        *(x, f, y, gain, channels, height, width, out_height, out_width),
+        *(padding[2], padding[0]),
+        *(max(padding[2], 0) // up[1] + 1, max(padding[0], 0) // up[0] + 1),
+        *x.stride(),
+        *y.stride(),
+        UP_Y=up[1],
+        UP_X=up[0],
+        DOWN_Y=down[1],
+        DOWN_X=down[0],
+        TAPS_Y=f.shape[0],
+        TAPS_X=f.shape[-1],
+        SQUARE=f.ndim == 2,
+        FLIP=flip_filter,
+        UNROLL=visited <= _UNROLLED,
+        ACC=tl.float64 if x.dtype is torch.float64 else tl.float32,
+        BLOCK_C=block_c,
+    )
     return y
 
 
 def aot_cases() -> list[AotCase]:
     """What the launcher may compile."""
     cases: list[AotCase] = []
-    sizes = ("channels", "height", "width", "out_height", "out_width")
-    shifts = ("before_y", "before_x", "shift_y", "shift_x")
-    strides = tuple(f"stride_{tensor}{axis}" for tensor in "xy" for axis in "nchw")
     for config in CONFIGS:
         for kind in ("fp32", "bf16"):
             for up, down, taps, square in (
@@ -220,10 +214,6 @@ def aot_cases() -> list[AotCase]:
                 (1, 1, 12, False),
             ):
                 for block_c in (1, 64):
-                    signature = {"x_ptr": f"*{kind}", "f_ptr": "*fp32", "y_ptr": f"*{kind}"}
-                    signature |= {"gain": "fp32"}
-                    signature |= dict.fromkeys((*sizes, *shifts), "i32")
-                    signature |= dict.fromkeys(strides, "i32")
                     unit = "c" if block_c > 1 else "w"
                     constants: dict[str, Any] = {
                         **{"UP_Y": up, "UP_X": up, "DOWN_Y": down, "DOWN_X": down},
@@ -233,10 +223,10 @@ def aot_cases() -> list[AotCase]:
                         **{f"stride_x{unit}": 1, f"stride_y{unit}": 1},
                         **{"BLOCK_C": block_c, **config.kwargs},
                     }
-                    signature |= dict.fromkeys(constants, "constexpr")
                     kernel = _upfirdn2d_kernel.fn  # below the autotuner
-                    ordered = {name: signature[name] for name in kernel.arg_names}
+                    types = {"x_ptr": f"*{kind}", "y_ptr": f"*{kind}", "gain": "fp32"}
+                    found = signature(kernel, constants, types)
                     label = f"{kind} up {up} down {down} taps {taps} channels {block_c} {config}"
                     options = (config.num_warps, config.num_stages)
-                    cases.append((kernel, ordered, constants, *options, label))
+                    cases.append((kernel, found, constants, *options, label))
     return cases
