@@ -1,9 +1,24 @@
-"""Data sets for training: folders, zip archives and procedural faces."""
+"""Data sets for training: folders, archives, published data sets and procedural faces."""
 
 from __future__ import annotations
 
-from .dataset import ImageDataset, open_dataset
+from .dataset import ImageDataset
+from .description import Description
+from .opening import open_dataset
+from .pairs import ImageDomains, open_domains, split_pair
 from .procedural import write_faces_zip
-from .sampling import batch_indices, mirror_flags
+from .sampling import balanced_indices, batch_indices, domain_indices, mirror_flags
 
-__all__ = ["ImageDataset", "batch_indices", "mirror_flags", "open_dataset", "write_faces_zip"]
+__all__ = [
+    "Description",
+    "ImageDataset",
+    "ImageDomains",
+    "balanced_indices",
+    "batch_indices",
+    "domain_indices",
+    "mirror_flags",
+    "open_dataset",
+    "open_domains",
+    "split_pair",
+    "write_faces_zip",
+]

@@ -1,9 +1,10 @@
-"""One data set class over folders, zip archives and procedural faces."""
+"""One data set class over every source of images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,16 +12,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import InputError
-from ..files import kind_of
-from .sources import FolderSource, Source, ZipSource, area_downsample
+from .description import Description
+from .sources import Source
 
-EXAMPLE = "faces:count=20000,size=64,seed=0"
 CACHE_BYTES = 2 * 1024**3
 _CHUNK = 32
 
 
 class ImageDataset(Dataset[Tensor]):
-    """Square RGB images of one size: `dataset[i]` is a uint8 tensor [3, H, W].
+    """Square images of one size: `dataset[i]` is a uint8 tensor [C, H, W].
 
     Args:
         source: where the images come from.
@@ -29,9 +29,13 @@ class ImageDataset(Dataset[Tensor]):
         cache_bytes: all decoded images are kept in memory if they fit in this many bytes.
 
     Attributes:
-        labels: float32 [N, L], or None.
+        channels: 3 (RGB) or 1 (grey); 6 for pairs, the input's three and the target's.
+        description: labels and their names, splits, identities and landmarks, as far as known.
+        labels: float32 [N, K], or None; those of the description.
         annotations: the parsed dataset.json (exact face parameters and landmarks), or None.
-        content_hash: hash of the list of files, their sizes and checksums.
+        skipped: (name, reason) of unreadable images that were left out by choice.
+        content_hash: hash of the list of files, their sizes and checksums, and of every choice
+            that changes images or labels; the same on every machine and in every place.
 
     Raises:
         InputError: a resolution that the source cannot serve.
@@ -43,8 +47,9 @@ class ImageDataset(Dataset[Tensor]):
         self.source = source
         self.name = source.name
         self.resolution = source.resolution if resolution is None else resolution
-        self.labels: Tensor | None = source.labels
+        self.channels = source.channels
         self.annotations: dict[str, Any] | None = source.annotations
+        self.skipped = source.skipped
         self.content_hash = source.content_hash
         factor, rest = divmod(source.resolution, max(1, self.resolution))
         if self.resolution < 1 or rest or factor & (factor - 1):
@@ -52,14 +57,20 @@ class ImageDataset(Dataset[Tensor]):
                 f"{self.name}: images of {source.resolution} px cannot serve {self.resolution} px; "
                 "the resolution must be the images' own, or smaller by a power of two"
             )
-        fits = len(source) * 3 * self.resolution**2 <= cache_bytes
+        self.description = _reduced(source.description, factor)
+        fits = len(source) * self.channels * self.resolution**2 <= cache_bytes
         self._cached = torch.zeros(len(source) if fits else 0, dtype=torch.bool)
         self._cache = self._new_cache()
 
     def _new_cache(self) -> Tensor:
         """Room for all images if they are to be kept; the system grants it page by page."""
         size = self.resolution
-        return torch.empty(len(self._cached), 3, size, size, dtype=torch.uint8)
+        return torch.empty(len(self._cached), self.channels, size, size, dtype=torch.uint8)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """float32 [N, K], or None."""
+        return self.description.labels
 
     def __len__(self) -> int:
         return len(self.source)
@@ -92,7 +103,7 @@ class ImageDataset(Dataset[Tensor]):
             indices: B integers in range(len(self)).
 
         Returns:
-            uint8 [B, 3, H, W] in 0..255, a new tensor.
+            uint8 [B, C, H, W] in 0..255, a new tensor.
 
         Raises:
             IndexError: an index out of range.
@@ -102,7 +113,7 @@ class ImageDataset(Dataset[Tensor]):
         index = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
         size = self.resolution
         if index.numel() == 0:
-            return torch.zeros(0, 3, size, size, dtype=torch.uint8)
+            return torch.zeros(0, self.channels, size, size, dtype=torch.uint8)
         if int(index.min()) < 0 or int(index.max()) >= len(self):
             raise IndexError(f"{self.name}: indices must lie in range({len(self)})")
         if not self._cached.numel():
@@ -114,49 +125,25 @@ class ImageDataset(Dataset[Tensor]):
         return self._cache[index]
 
 
-def open_dataset(
-    spec: str | Path,
-    resolution: int | None = None,
-    *,
-    cache: str | Path | None = None,
-    cache_bytes: int = CACHE_BYTES,
-    workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> ImageDataset:
-    """Open a data set.
+def _reduced(known: Description, factor: int) -> Description:
+    """The description of images that are smaller by a factor."""
+    if known.landmarks is None or factor == 1:
+        return known
+    return replace(known, landmarks=known.landmarks / factor)
 
-    Args:
-        spec: a folder of images, a zip archive (images and an optional dataset.json with
-            `{"labels": [[name, label], ...]}`), or procedural faces as
-            `faces:count=20000,size=64,seed=0`.
-        resolution: side of the images given out, see `ImageDataset`.
-        cache: folder in which procedural faces are rendered once to a zip archive; without it
-            they are rendered as they are asked for.
-        cache_bytes: memory for decoded images.
-        workers: processes that render into the cache.
-        progress: called with (faces done, count) while they do.
+
+def area_downsample(images: Tensor, resolution: int) -> Tensor:
+    """Mean over square blocks, rounded: uint8 [B, C, H, H] -> uint8 [B, C, resolution, resolution].
 
     Raises:
-        InputError: nothing there, not a data set, images of mixed sizes, or a bad spec.
+        InputError: the sides are not a power of two apart.
     """
-    if isinstance(spec, str) and spec.startswith("faces:"):
-        from .procedural import FacesSource, FacesSpec, cached_zip
-
-        faces = FacesSpec.parse(spec)
-        if cache is None:
-            return ImageDataset(FacesSource(faces), resolution, cache_bytes=cache_bytes)
-        archive = cached_zip(faces, Path(cache), workers=workers, progress=progress)
-        return ImageDataset(ZipSource(archive), resolution, cache_bytes=cache_bytes)
-    if not str(spec).strip():
-        raise InputError(f"data set: expected a folder, a zip archive or {EXAMPLE}, got no name")
-    path = Path(spec)
-    kind = kind_of(path)
-    if kind == "a folder":
-        return ImageDataset(FolderSource(path), resolution, cache_bytes=cache_bytes)
-    if kind == "a file":
-        return ImageDataset(ZipSource(path), resolution, cache_bytes=cache_bytes)
-    if kind == "nothing there":
-        raise InputError(
-            f"{path}: no such folder or zip archive (procedural faces are named like {EXAMPLE})"
-        )
-    raise InputError(f"{path}: expected a folder of images or a zip archive, got {kind}")
+    size = images.shape[-1]
+    factor = size // resolution
+    if factor * resolution != size or not math.log2(factor).is_integer():
+        raise InputError(f"images of {size} px cannot serve {resolution} px: not a power of two")
+    if factor == 1:
+        return images
+    blocks = images.unflatten(-1, (resolution, factor)).unflatten(-3, (resolution, factor))
+    total = blocks.to(torch.int32).sum(dim=(-1, -3))
+    return ((total + factor * factor // 2) // (factor * factor)).to(torch.uint8)

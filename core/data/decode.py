@@ -1,7 +1,8 @@
 """Encoded image files to uint8 RGB arrays, for training data.
 
-Stricter than a viewer: what cannot be represented exactly as 8-bit RGB is refused with the
-file's name, instead of being converted in silence.
+Training reads strictly: what cannot be represented exactly as 8-bit RGB is refused with the
+file's name, instead of being converted in silence. `ganvas prepare` converts it, by the rules of
+`Conversion`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +25,26 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff
 MAX_PIXELS = 64 * 1024 * 1024
 HEADER_BYTES = 64 * 1024
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
+_CONVERTED_MODES = _MODES | {"CMYK", "YCbCr", "LAB", "HSV", "RGBX", "La", "RGBa"}
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
+_HELP = "`ganvas prepare` converts it"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How images that are not plain 8-bit RGB become so.
+
+    16-bit grey is scaled by 255/65535 and rounded; of 16-bit colour the upper eight bits are
+    taken; CMYK and other colour spaces are converted without a colour profile; what is transparent
+    is laid on white.
+
+    Attributes:
+        first_frame: take the first image of an animation or of several pages, else refuse them.
+    """
+
+    first_frame: bool = False
 
 
 @contextmanager
@@ -47,19 +66,26 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
         raise InputError(f"{name}: damaged image ({reason})") from error
 
 
-def _check(image: Image.Image, data: bytes, name: str) -> tuple[int, int]:
+def _check(
+    image: Image.Image, data: bytes, name: str, conversion: Conversion | None
+) -> tuple[int, int]:
     """Size (width, height) after the EXIF rotation, once the format is found acceptable."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise InputError(f"{name}: {width}x{height} is more than {MAX_PIXELS} pixels")
-    # PIL reads 16-bit RGB PNG files as 8-bit ones, so the depth is read from the header itself.
-    deep_png = data[:8] == _PNG_MAGIC and data[24:25] == b"\x10"
-    if deep_png or image.mode.startswith(("I", "F")):
-        raise InputError(f"{name}: 16-bit or float images are not supported, convert it to 8-bit")
-    if image.mode not in _MODES:
-        raise InputError(f"{name}: colour mode {image.mode} is not supported, convert it to RGB")
-    if getattr(image, "n_frames", 1) > 1:
+    # A phone's multi-picture JPEG holds the photograph first, then previews or a depth map.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1 and (conversion is None or not conversion.first_frame):
         raise InputError(f"{name}: animated or multi-page images are not supported")
+    if conversion is None:
+        # PIL reads 16-bit RGB PNG files as 8-bit ones: the depth is read from the header itself.
+        deep_png = data[:8] == _PNG_MAGIC and data[24:25] == b"\x10"
+        if deep_png or image.mode.startswith(("I", "F")):
+            raise InputError(f"{name}: 16-bit or float images are not supported, {_HELP}")
+        if image.mode not in _MODES:
+            raise InputError(f"{name}: colour mode {image.mode} is not supported, {_HELP}")
+    elif image.mode not in _CONVERTED_MODES and not image.mode.startswith("I"):
+        raise InputError(f"{name}: pixels of mode {image.mode} have no known range")
     if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
         return height, width
     return width, height
@@ -76,41 +102,72 @@ def png_size(head: bytes) -> tuple[int, int] | None:
     return (width, height) if 0 < width * height <= MAX_PIXELS else None
 
 
-def probe(data: bytes, name: str) -> tuple[int, int]:
+def jpeg_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height from the first bytes of a grey or YCbCr JPEG; None asks for `probe`.
+
+    Source: ITU-T T.81, annex B; EXIF data and multi-picture tables are left to PIL.
+    """
+    place = 2
+    while head[:2] == b"\xff\xd8" and place + 9 < len(head) and head[place] == 0xFF:
+        marker, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4], "big")
+        if marker in (0xC0, 0xC1, 0xC2):  # start of a baseline, extended or progressive frame
+            depth, height, width, components = struct.unpack(">BHHB", head[place + 4 : place + 10])
+            plain = depth == 8 and components in (1, 3) and 0 < width * height <= MAX_PIXELS
+            return (width, height) if plain else None
+        tables = marker in (0xC4, 0xDB, 0xDD, 0xFE) or 0xE3 <= marker <= 0xEF or marker == 0xE0
+        if not tables or length < 2:
+            return None
+        place += 2 + length
+    return None
+
+
+def probe(data: bytes, name: str, conversion: Conversion | None = None) -> tuple[int, int]:
     """Width and height of an encoded image, as it will stand after its EXIF rotation.
 
     Args:
         data: the whole file.
         name: what errors call it.
+        conversion: how to treat what is not plain 8-bit RGB; None refuses it.
 
     Raises:
         InputError: an unreadable, too large, animated, deep or non-RGB image.
     """
-    size = png_size(data[:HEADER_BYTES])
+    head = data[:HEADER_BYTES]
+    size = png_size(head) or jpeg_size(head)
     if size is not None:
         return size
     with _opened(data, name) as image:
-        return _check(image, data, name)
+        return _check(image, data, name, conversion)
 
 
-def decode_rgb(data: bytes, name: str) -> npt.NDArray[np.uint8]:
+def decode_rgb(
+    data: bytes, name: str, conversion: Conversion | None = None
+) -> npt.NDArray[np.uint8]:
     """Decode one image file to uint8 RGB [H, W, 3], turned upright by its EXIF orientation.
 
     Args:
         data: the whole file.
         name: what errors call it.
+        conversion: how to treat what is not plain 8-bit RGB; None refuses it.
 
     Raises:
-        InputError: an unreadable, truncated, too large, animated, 16-bit, CMYK or
-            partly transparent image.
+        InputError: an unreadable, truncated or too large image; without a conversion also an
+            animated, 16-bit, CMYK or partly transparent one.
     """
     with _opened(data, name) as image:
-        _check(image, data, name)
+        _check(image, data, name, conversion)
         image.load()
         upright = ImageOps.exif_transpose(image)
-        if "A" in upright.mode or "transparency" in upright.info:
-            rgba = np.asarray(upright.convert("RGBA"))
-            if int(rgba[..., 3].min()) < 255:
-                raise InputError(f"{name}: partly transparent, flatten it on a background first")
-            return np.ascontiguousarray(rgba[..., :3])
+        if upright.mode.startswith("I"):
+            deep = np.asarray(upright, dtype=np.int64).clip(0, 65535)
+            grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        if upright.mode[-1:] in "Aa" or "transparency" in upright.info:
+            rgba = upright.convert("RGBA")
+            if int(np.asarray(rgba)[..., 3].min()) == 255:
+                return np.ascontiguousarray(np.asarray(rgba)[..., :3])
+            if conversion is None:
+                raise InputError(f"{name}: partly transparent, {_HELP} (laid on white)")
+            white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+            return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
         return np.array(upright.convert("RGB"))

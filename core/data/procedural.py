@@ -30,8 +30,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..faces import LANDMARKS, PARAMETERS, POSE, SEGMENTS, Faces, render, sample_parameters
 from ..files import atomic_path
+from .archive import image_name, store_entry
 from .counter import torch_seeds
-from .sources import LABEL_FILE
+from .description import LABEL_FILE, Description
 
 if TYPE_CHECKING:
     from ..restoration.degrade import Degradation
@@ -130,12 +131,15 @@ def renderer_fingerprint() -> str:
 class FacesSource:
     """Faces rendered as they are asked for."""
 
+    channels = 3
+    description = Description()
+    annotations: dict[str, Any] | None = None
+    skipped: Sequence[tuple[str, str]] = ()
+
     def __init__(self, spec: FacesSpec) -> None:
         self.spec = spec
         self.name = str(spec)
         self.resolution = spec.size
-        self.labels: Tensor | None = None
-        self.annotations: dict[str, Any] | None = None
         text = f"{spec} {renderer_fingerprint()}"
         self.content_hash = hashlib.sha256(text.encode()).hexdigest()
 
@@ -151,11 +155,6 @@ class FacesSource:
                 _, _, faces = _render(self.spec.seed, numbers, self.spec.size)
                 parts.append(_pixels(faces.images))
         return np.concatenate(parts)
-
-
-def image_name(number: int) -> str:
-    """Path of a face inside an archive, a thousand to a folder."""
-    return f"{number // 1000:05d}/img{number:08d}.png"
 
 
 def _png(image: npt.NDArray[np.uint8]) -> bytes:
@@ -260,14 +259,6 @@ def _groups(job: _Job, workers: int) -> Iterator[list[_Face]]:
         pool.shutdown(cancel_futures=True)
 
 
-def _store(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add an entry without compression, date or owner, so that equal content is equal bytes."""
-    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    entry.create_system = 3
-    entry.external_attr = 0o644 << 16
-    archive.writestr(entry, data)
-
-
 def _annotations(spec: FacesSpec, records: list[dict[str, Any]], labels: bool) -> str:
     """Text of dataset.json."""
     content = {
@@ -335,12 +326,12 @@ def write_faces_zip(
             for face in group:
                 name = face.record["name"]
                 records.append(face.record)
-                _store(archive, name, face.image)
+                store_entry(archive, name, face.image)
                 if face.segments is not None:
-                    _store(archive, f"segmentation/{name}", face.segments)
+                    store_entry(archive, f"segmentation/{name}", face.segments)
             if progress is not None:
                 progress(len(records), count)
-        _store(archive, LABEL_FILE, _annotations(spec, records, labels).encode())
+        store_entry(archive, LABEL_FILE, _annotations(spec, records, labels).encode())
     return Path(path)
 
 

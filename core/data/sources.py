@@ -1,52 +1,112 @@
-"""Where training images come from: a folder of image files, or a StyleGAN-style zip archive."""
+"""Encoded images as training data: one size, known before any of them is decoded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-import zipfile
-import zlib
+import logging
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from ..errors import InputError
-from ..files import check_input_file
-from .decode import EXTENSIONS, HEADER_BYTES, decode_rgb, png_size, probe
+from ..files import atomic_write
+from .decode import EXTENSIONS, decode_rgb, jpeg_size, png_size, probe
+from .description import Description
+from .geometry import Square, choose_square, cut
+from .stores import MAX_ENTRY_BYTES, Store
 
-LABEL_FILE = "dataset.json"
-MAX_ENTRY_BYTES = 256 * 1024 * 1024
-MAX_LABEL_BYTES = 1024 * 1024 * 1024
-MAX_ONE_HOT = 2**28  # numbers in the one-hot table, 1 GiB
-MAX_RATIO = 1100  # deflate reaches 1032:1 at most; more is not an honest archive
+LOG = logging.getLogger("ganvas.data")
+MAX_SIDE = 8192
+_SHOWN = 10
+_LUMA = np.array([19595, 38470, 7471], dtype=np.int64)  # ITU-R BT.601, times 2**16
+
+Progress = Callable[[int, int], None]
+Size = tuple[int, int]
+Row = tuple[str, int, int]
 
 
 class Source(Protocol):
-    """Encoded or rendered images under numbers, all square and of one size."""
+    """Encoded or rendered images under numbers, all square and of one size.
+
+    Attributes:
+        resolution: side in pixels.
+        channels: 1 or 3; 6 for pairs.
+        annotations: the parsed dataset.json, or None.
+        skipped: (name, reason) of images that were left out by choice.
+    """
 
     name: str
     resolution: int
+    channels: int
     content_hash: str
-    labels: Tensor | None
+    description: Description
     annotations: dict[str, Any] | None
+    skipped: Sequence[tuple[str, str]]
 
     def __len__(self) -> int: ...
 
     def read(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Images [B, H, W, 3] under these numbers."""
+        """Images [B, H, W, channels] under these numbers."""
         ...
 
 
-def _common_resolution(sizes: list[tuple[int, int]], names: list[str], where: str) -> int:
-    """The one side length of all images, or one InputError that says what differs."""
+@dataclass(frozen=True)
+class Layout:
+    """Which files of a store are the images, in order, and what is known of them.
+
+    Attributes:
+        resized: whether the images may be cut and resized as they are read, to any size. It is
+            so for published data sets, and for others where the user asks for it.
+        rows: (name, length, checksum) of further files that belong to the content.
+        choices: the choices that change images or labels, part of the content hash.
+    """
+
+    store: Store
+    names: Sequence[str]
+    description: Description = field(default_factory=Description)
+    annotations: dict[str, Any] | None = None
+    crop: str = "none"
+    resized: bool = False
+    rows: Sequence[Row] = ()
+    choices: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read.
+
+    Attributes:
+        size: side of the images; None for their own.
+        channels: 3, or 1 for grey.
+        skip_errors: leave unreadable images out instead of stopping at the first.
+        cache: folder that remembers which images are unreadable.
+        progress: called with (images checked, count) while all are decoded for `skip_errors`.
+    """
+
+    size: int | None = None
+    channels: int = 3
+    skip_errors: bool = False
+    cache: Path | None = field(default=None, compare=False)
+    progress: Progress | None = field(default=None, compare=False)
+
+
+def digest(rows: Sequence[Row], choices: str = "") -> str:
+    """Hash of the (name, length, checksum) rows of a data set and of the choices made."""
+    text = "\n".join(f"{name}\t{size}\t{crc:08x}" for name, size, crc in rows)
+    text += f"\n\n{choices}" if choices else ""
+    # Names of files need not be Unicode; Python holds their other bytes as surrogates.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def common_size(sizes: Sequence[Size], names: Sequence[str], where: str) -> Size:
+    """The one size of all images, or one InputError that says what differs."""
     if not sizes:
         raise InputError(f"{where}: no images found ({', '.join(sorted(EXTENSIONS))})")
     counts = Counter(sizes)
@@ -56,256 +116,177 @@ def _common_resolution(sizes: list[tuple[int, int]], names: list[str], where: st
         raise InputError(
             f"{where}: images differ in size ({len(counts)} sizes; {counts[(width, height)]} of "
             f"{len(sizes)} are {width}x{height}, but {names[odd]} is "
-            f"{sizes[odd][0]}x{sizes[odd][1]}); bring them to one size first"
+            f"{sizes[odd][0]}x{sizes[odd][1]}); `ganvas prepare` brings them to one size"
         )
-    if width != height:
-        raise InputError(f"{where}: images must be square, these are {width}x{height}")
-    return width
+    return width, height
 
 
-def parse_annotations(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object of a dataset.json file."""
-    try:
-        parsed = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: {LABEL_FILE} is not readable JSON ({error})") from error
-    if not isinstance(parsed, dict):
-        raise InputError(f"{where}: {LABEL_FILE} must hold a JSON object")
-    return parsed
+class EncodedSource:
+    """The images of a layout, decoded as they are asked for."""
 
+    def __init__(self, layout: Layout, reading: Reading) -> None:
+        self._store = layout.store
+        self._crop = layout.crop
+        self.name = layout.store.name
+        self.channels = reading.channels
+        self.annotations = layout.annotations
+        where = layout.store.where
+        self._names, sizes, rows, skipped = self._inspect(layout, reading)
+        if not self._names and skipped:
+            raise InputError(f"{where}: none of {len(skipped)} images is readable")
+        self.resolution = reading.size or _own_side(layout, sizes, self._names)
+        _check_squares(layout, sizes, self._names)
+        if not 1 <= self.resolution <= MAX_SIDE:
+            raise InputError(f"{where}: a side of {self.resolution} px, expected 1..{MAX_SIDE}")
+        self._resized = layout.crop != "none" or reading.size is not None
+        kept = {name: number for number, name in enumerate(layout.names)}
+        whole = layout.description
+        known = whole if not skipped else whole.select([kept[name] for name in self._names])
+        self._points, self._point_names = known.landmarks, known.landmark_names
+        self.description = self._in_result(known, sizes)
+        self.skipped: Sequence[tuple[str, str]] = skipped
+        choices = [layout.choices] if layout.choices else []
+        if self._resized:
+            choices.append(f"crop={layout.crop},size={self.resolution}")
+        if reading.channels != 3:
+            choices.append(f"channels={reading.channels}")
+        choices += [f"skipped={name}" for name, _ in skipped]
+        self.content_hash = digest([*rows, *layout.rows], "\n".join(choices))
 
-def parse_labels(annotations: dict[str, Any], names: list[str], where: str) -> Tensor | None:
-    """Labels in the order of the images.
-
-    Args:
-        annotations: `{"labels": [[name, label], ...]}`; a label is a class number (made one-hot)
-            or a list of numbers; `"labels": null` or no such key means none.
-        names: the images' names inside the data set.
-        where: what errors call the data set.
-
-    Returns:
-        float32 tensor [N, L], or None.
-
-    Raises:
-        InputError: malformed, missing, ragged or non-finite labels.
-    """
-    rows = annotations.get("labels")
-    if rows is None:
-        return None
-    try:
-        table = {str(name): label for name, label in rows}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: labels in {LABEL_FILE} must be [name, label] pairs") from error
-    missing = [name for name in names if name not in table]
-    if missing:
-        raise InputError(
-            f"{where}: {LABEL_FILE} has no label for {len(missing)} of {len(names)} images, "
-            f"first {missing[0]}"
-        )
-    values = [table[name] for name in names]
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-        if min(values) < 0 or (max(values) + 1) * len(values) > MAX_ONE_HOT:
-            raise InputError(f"{where}: class numbers in {LABEL_FILE} are negative or too large")
-        return torch.nn.functional.one_hot(torch.tensor(values)).to(torch.float32)
-    try:
-        labels = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"{where}: labels in {LABEL_FILE} must all be class numbers, or lists of one length"
-        ) from error
-    if labels.ndim != 2 or not np.isfinite(labels).all():
-        raise InputError(f"{where}: labels in {LABEL_FILE} must be lists of finite numbers")
-    return torch.from_numpy(labels)
-
-
-def _digest(rows: list[tuple[str, int, int]]) -> str:
-    """Hash of the (name, size, crc) rows of a data set."""
-    text = "\n".join(f"{name}\t{size}\t{crc:08x}" for name, size, crc in rows)
-    # Names of files need not be Unicode; Python holds their other bytes as surrogates.
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _is_image(name: str) -> bool:
-    """Whether an entry is an image of the data set (not hidden, not a segmentation map)."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in EXTENSIONS and not hidden and path.parts[0] != "segmentation"
-
-
-class FolderSource:
-    """Image files under a folder and its subfolders, in the order of their paths."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.name = root.resolve().name
-        found = (
-            (Path(folder) / file).relative_to(root).as_posix()
-            for folder, _, files in os.walk(root, onerror=_unreadable)
-            for file in files
-        )
-        self._names = sorted(name for name in found if _is_image(name))
-        sizes, rows = [], []
-        for name in self._names:
-            size, row = self._inspect(name)
+    def _inspect(
+        self, layout: Layout, reading: Reading
+    ) -> tuple[list[str], list[Size], list[Row], list[tuple[str, str]]]:
+        """Names, sizes and hash rows of the usable images, and the others with the reason."""
+        names, sizes, rows = [], [], []
+        skipped: list[tuple[str, str]] = []
+        for name in layout.names:
+            try:
+                entry = layout.store.entry(name)
+                if entry.length > MAX_ENTRY_BYTES:
+                    raise InputError(
+                        f"{layout.store.where}: {name} is larger than {MAX_ENTRY_BYTES} bytes"
+                    )
+                size = png_size(entry.head) or jpeg_size(entry.head)
+                size = size or probe(layout.store.read(name), self._called(name))
+            except InputError as error:
+                if not reading.skip_errors:
+                    raise
+                skipped.append((name, str(error)))
+                continue
+            names.append(name)
             sizes.append(size)
-            rows.append(row)
-        self.resolution = _common_resolution(sizes, self._names, str(root))
-        self.annotations: dict[str, Any] | None = None
-        self.labels: Tensor | None = None
-        label_file = root / LABEL_FILE
-        if label_file.is_file():
-            if label_file.stat().st_size > MAX_LABEL_BYTES:
-                raise InputError(f"{label_file}: larger than {MAX_LABEL_BYTES} bytes")
-            data = label_file.read_bytes()
-            rows.append((LABEL_FILE, len(data), zlib.crc32(data)))
-            self.annotations = parse_annotations(data, str(root))
-            self.labels = parse_labels(self.annotations, self._names, str(root))
-        self.content_hash = _digest(rows)
+            rows.append((name, entry.length, entry.crc))
+        if reading.skip_errors:
+            bad = self._damaged(names, digest(rows), reading)
+            skipped = sorted([*skipped, *bad.items()])
+            kept = [i for i, name in enumerate(names) if name not in bad]
+            names, sizes, rows = ([column[i] for i in kept] for column in (names, sizes, rows))
+            _report(skipped, len(layout.names), layout.store.where)
+        return names, sizes, rows, skipped
 
-    def _inspect(self, name: str) -> tuple[tuple[int, int], tuple[str, int, int]]:
-        """Size of an image, and its row of the content hash."""
-        path = self.root / name
-        try:
-            check_input_file(path, "an image file")
-            length = path.stat().st_size
-            if length > MAX_ENTRY_BYTES:
-                raise InputError(f"{path}: larger than {MAX_ENTRY_BYTES} bytes")
-            with path.open("rb") as file:
-                head = file.read(HEADER_BYTES)
-                size = png_size(head) or probe(head + file.read(), str(path))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-        return size, (name, length, zlib.crc32(head))
+    def _damaged(self, names: list[str], key: str, reading: Reading) -> dict[str, str]:
+        """The images that cannot be decoded, with the reason; remembered in the cache folder."""
+        memory = None if reading.cache is None else reading.cache / f"skipped-{key[:24]}.json"
+        if memory is not None and memory.is_file():
+            return _remembered(memory)
+        bad = {}
+        for number, name in enumerate(names, 1):
+            try:
+                decode_rgb(self._store.read(name), self._called(name))
+            except InputError as error:
+                bad[name] = str(error)
+            if reading.progress is not None and (number % 64 == 0 or number == len(names)):
+                reading.progress(number, len(names))
+        if memory is not None:
+            atomic_write(memory, json.dumps(bad))
+        return bad
+
+    def _called(self, name: str) -> str:
+        """What errors call an image."""
+        where = self._store.where
+        return f"{where}/{name}" if Path(where).is_dir() else f"{where}:{name}"
+
+    def _square(self, row: int, width: int, height: int) -> Square:
+        points = None if self._points is None else self._points[row].numpy()
+        return choose_square(self._crop, width, height, points, self._point_names)
+
+    def _in_result(self, known: Description, sizes: Sequence[Size]) -> Description:
+        """The description with its landmarks moved along with the pixels."""
+        if known.landmarks is None or not self._resized:
+            return known
+        moved = [
+            self._square(row, *size).to_result(points, self.resolution)
+            for row, (size, points) in enumerate(zip(sizes, known.landmarks.numpy(), strict=True))
+        ]
+        return replace(known, landmarks=torch.from_numpy(np.stack(moved)))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The images' names in the store, in order."""
+        return self._names
 
     def __len__(self) -> int:
         return len(self._names)
 
     def read(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Images [B, H, W, 3] under these numbers."""
-        return np.stack([self._read_one(self.root / self._names[i]) for i in indices])
+        """Images [B, H, W, channels] under these numbers."""
+        return np.stack([self._read_one(i) for i in indices])
 
-    def _read_one(self, path: Path) -> npt.NDArray[np.uint8]:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-        return check_shape(decode_rgb(data, str(path)), self.resolution, str(path))
-
-
-def _unreadable(error: OSError) -> None:
-    """A subfolder that cannot be listed must not shrink the data set in silence."""
-    raise InputError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
-
-
-def check_shape(image: npt.NDArray[np.uint8], resolution: int, name: str) -> npt.NDArray[np.uint8]:
-    """The image itself, once it has the size that its header promised when it was listed."""
-    if image.shape != (resolution, resolution, 3):
-        raise InputError(f"{name}: changed since the data set was opened")
-    return image
-
-
-class ZipSource:
-    """Images in a zip archive, with the labels of its dataset.json.
-
-    The archive is opened once in each process, so that the source may be handed to workers.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.stem
-        self._archive: zipfile.ZipFile | None = None
-        self._process = -1
-        try:
-            entries = sorted(self._zip().infolist(), key=lambda entry: entry.filename)
-            self._entries = [e for e in entries if not e.is_dir() and _is_image(e.filename)]
-            names = [entry.filename for entry in self._entries]
-            rows = [(e.filename, e.file_size, e.CRC) for e in self._entries]
-            sizes = []
-            for entry in self._entries:
-                self._check_entry(entry, MAX_ENTRY_BYTES)
-                sizes.append(self._entry_size(entry))
-            self.resolution = _common_resolution(sizes, names, str(path))
-            self.annotations: dict[str, Any] | None = None
-            self.labels: Tensor | None = None
-            for entry in entries:
-                if entry.filename == LABEL_FILE:
-                    self._check_entry(entry, MAX_LABEL_BYTES)
-                    self.annotations = parse_annotations(self._bytes(entry), str(path))
-                    self.labels = parse_labels(self.annotations, names, str(path))
-                    rows.append((entry.filename, entry.file_size, entry.CRC))
-            self.content_hash = _digest(rows)
-        except BaseException:
-            self.close()
-            raise
-
-    def _zip(self) -> zipfile.ZipFile:
-        """This process's own handle of the archive."""
-        if self._archive is None or self._process != os.getpid():
+    def _read_one(self, row: int) -> npt.NDArray[np.uint8]:
+        where = self._called(self._names[row])
+        image = decode_rgb(self._store.read(self._names[row]), where)
+        if self._resized:
             try:
-                self._archive = zipfile.ZipFile(self.path)
-            except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-                raise InputError(f"{self.path}: not a readable zip archive ({error})") from error
-            self._process = os.getpid()
-        return self._archive
-
-    def close(self) -> None:
-        """Close this process's handle; a later read opens it again."""
-        if self._archive is not None and self._process == os.getpid():
-            self._archive.close()
-        self._archive = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_archive": None, "_process": -1}
-
-    def _check_entry(self, entry: zipfile.ZipInfo, limit: int) -> None:
-        """Refuse entries that declare absurd sizes, before anything is unpacked."""
-        where = f"{self.path}:{entry.filename}"
-        if entry.file_size > limit:
-            raise InputError(f"{where}: declares {entry.file_size} bytes, more than {limit}")
-        if entry.file_size > MAX_RATIO * max(1, entry.compress_size):
-            raise InputError(f"{where}: declares an impossible compression ratio")
-        if entry.flag_bits & 1:
-            raise InputError(f"{where}: encrypted archives are not supported")
-
-    def _bytes(self, entry: zipfile.ZipInfo, limit: int | None = None) -> bytes:
-        """The entry's bytes (checked against its CRC), or its first `limit` bytes."""
-        where = f"{self.path}:{entry.filename}"
-        try:
-            with self._zip().open(entry) as file:
-                return file.read(entry.file_size if limit is None else limit)
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-            raise InputError(f"{where}: cannot be unpacked ({error})") from error
-
-    def _entry_size(self, entry: zipfile.ZipInfo) -> tuple[int, int]:
-        head = self._bytes(entry, min(entry.file_size, HEADER_BYTES // 64))
-        return png_size(head) or probe(self._bytes(entry), f"{self.path}:{entry.filename}")
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def read(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Images [B, H, W, 3] under these numbers."""
-        images = []
-        for i in indices:
-            entry = self._entries[i]
-            where = f"{self.path}:{entry.filename}"
-            image = decode_rgb(self._bytes(entry), where)
-            images.append(check_shape(image, self.resolution, where))
-        return np.stack(images)
+                square = self._square(row, image.shape[1], image.shape[0])
+                image = cut(image, square, self.resolution)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from error
+        elif image.shape != (self.resolution, self.resolution, 3):
+            raise InputError(f"{where}: changed since the data set was opened")
+        return image if self.channels == 3 else grey(image)
 
 
-def area_downsample(images: Tensor, resolution: int) -> Tensor:
-    """Mean over square blocks, rounded: uint8 [B, 3, H, H] -> uint8 [B, 3, resolution, resolution].
+def _own_side(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -> int:
+    """Side of what the crop shows, where no size is asked for: all images must be of one size."""
+    width, height = common_size(sizes, names, layout.store.where)
+    if layout.crop in ("face", "align"):
+        raise InputError(f"{layout.store.where}: crop={layout.crop} needs a size, like size=64")
+    _check_squares(layout, sizes, names)
+    return round(choose_square(layout.crop, width, height, None, None).side)
 
-    Raises:
-        InputError: the sides are not a power of two apart.
-    """
-    size = images.shape[-1]
-    factor = size // resolution
-    if factor * resolution != size or not math.log2(factor).is_integer():
-        raise InputError(f"images of {size} px cannot serve {resolution} px: not a power of two")
-    if factor == 1:
-        return images
-    blocks = images.unflatten(-1, (resolution, factor)).unflatten(-3, (resolution, factor))
-    total = blocks.to(torch.int32).sum(dim=(-1, -3))
-    return ((total + factor * factor // 2) // (factor * factor)).to(torch.uint8)
+
+def _check_squares(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -> None:
+    """Without a crop every image must be square."""
+    if not sizes:
+        common_size(sizes, names, layout.store.where)
+    odd = next((size for size in sizes if size[0] != size[1]), None)
+    if layout.crop == "none" and odd is not None:
+        raise InputError(
+            f"{layout.store.where}: images must be square, these are {odd[0]}x{odd[1]}; "
+            "`ganvas prepare` cuts and resizes them"
+        )
+
+
+def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Luma [H, W, 1] of RGB [H, W, 3], rounded; equal channels keep their value."""
+    luma = (image.astype(np.int64) @ _LUMA + 32768) >> 16
+    return luma.astype(np.uint8)[..., None]
+
+
+def _report(skipped: Sequence[tuple[str, str]], count: int, where: str) -> None:
+    """List what was left out in the log."""
+    if not skipped:
+        return
+    LOG.warning("%s: %d of %d images are skipped", where, len(skipped), count)
+    for _, reason in skipped[:_SHOWN]:
+        LOG.warning("  %s", reason)
+    if len(skipped) > _SHOWN:
+        LOG.warning("  and %d more", len(skipped) - _SHOWN)
+
+
+def _remembered(path: Path) -> dict[str, str]:
+    try:
+        bad = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): str(reason) for name, reason in bad.items()}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: not a list of unreadable images, delete it ({error})") from error

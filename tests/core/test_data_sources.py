@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from ganvas.core.data import ImageDataset, open_dataset
-from ganvas.core.data.sources import ZipSource, area_downsample
+from ganvas.core.data.dataset import area_downsample
+from ganvas.core.data.sources import EncodedSource, Layout, Reading
+from ganvas.core.data.stores import ZipStore
 from ganvas.core.errors import InputError
 
 
@@ -256,7 +258,7 @@ def test_content_hash_follows_the_content_not_the_place(tmp_path):
 
 def test_archives_that_declare_too_much_are_refused(tmp_path, monkeypatch):
     path = zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))})
-    monkeypatch.setattr("ganvas.core.data.sources.MAX_ENTRY_BYTES", 100)
+    monkeypatch.setattr("ganvas.core.data.stores.MAX_ENTRY_BYTES", 100)
     with pytest.raises(InputError, match=r"a\.png: declares \d+ bytes, more than 100"):
         open_dataset(path)
 
@@ -305,8 +307,9 @@ def test_a_file_that_changes_underfoot_is_named(tmp_path):
 
 
 def test_sources_close_and_open_again(tmp_path):
-    source = ZipSource(zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))}))
+    store = ZipStore(zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))}))
+    source = EncodedSource(Layout(store, store.names), Reading())
     dataset = ImageDataset(source, cache_bytes=0)
     before = dataset[0]
-    source.close()
+    store.close()
     assert torch.equal(dataset[0], before)

@@ -1,0 +1,189 @@
+"""CelebA: aligned images (folder or zip) beside the text files that describe them.
+
+Source: Liu et al. 2015, "Deep learning face attributes in the wild".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..errors import InputError
+from .description import Description, numbered
+from .sources import Layout
+from .spec import Spec
+from .stores import Store, is_image
+from .tables import Texts, named_numbers
+
+ATTRIBUTES = "list_attr_celeba"
+IDENTITIES = "identity_CelebA"
+LANDMARKS = "list_landmarks_align_celeba"
+PARTITION = "list_eval_partition"
+IMAGES = "img_align_celeba"
+SPLITS = ("train", "val", "test")
+PLACES = ("left_eye", "right_eye", "nose_tip", "mouth_left", "mouth_right")
+
+
+def _stem(name: str) -> str:
+    """A file's name without its ending: the images are spread as JPEG and as PNG files."""
+    return name.rpartition(".")[0] or name
+
+
+class Table(NamedTuple):
+    """Rows of numbers under file stems, and the names of the columns where the file has them."""
+
+    columns: tuple[str, ...] | None
+    rows: dict[str, int]
+    values: npt.NDArray[np.float32]
+
+    def of(self, names: Sequence[str], where: str) -> npt.NDArray[np.float32]:
+        """The rows of these images."""
+        missing = [name for name in names if _stem(name) not in self.rows]
+        if missing:
+            raise InputError(
+                f"{where}: no row for {len(missing)} of {len(names)} images, first {missing[0]}"
+            )
+        return self.values[[self.rows[_stem(name)] for name in names]]
+
+
+def parse_headed(lines: list[str], where: str) -> Table:
+    """A file of a count, a line of column names and one row of numbers for each image.
+
+    The comma-separated spelling has no count, and a name for its first column too.
+
+    Raises:
+        InputError: a wrong count, or ragged or unreadable rows.
+    """
+    if lines and "," in lines[0]:
+        columns = tuple(cell.strip() for cell in lines[0].split(","))[1:]
+        start, count = 1, len(lines) - 1
+    elif len(lines) >= 2 and lines[0].strip().isdigit() and len(lines[0].strip()) < 10:
+        columns, start, count = tuple(lines[1].split()), 2, int(lines[0])
+    else:
+        raise InputError(f"{where}: expected a count and a line of column names first")
+    names, values = named_numbers(lines[start:], len(columns), where, start + 1)
+    if len(names) != count:
+        raise InputError(f"{where}: announces {count} rows, has {len(names)}")
+    if len(set(columns)) != len(columns):
+        raise InputError(f"{where}: a column is named twice")
+    return Table(columns, {_stem(name): row for row, name in enumerate(names)}, values)
+
+
+def parse_single(lines: list[str], where: str) -> Table:
+    """A file of an image name and one whole number in each line; a line of headings may precede.
+
+    Raises:
+        InputError: another content.
+    """
+    headed = bool(lines) and "," in lines[0] and not lines[0].rpartition(",")[2].strip().isdigit()
+    names, values = named_numbers(lines[int(headed) :], 1, where, 1 + int(headed))
+    if (values != np.floor(values)).any() or (np.abs(values) >= 2**24).any():
+        raise InputError(f"{where}: expected whole numbers")
+    return Table(None, {_stem(name): row for row, name in enumerate(names)}, values)
+
+
+def chosen_attributes(text: str | None, columns: Sequence[str], where: str) -> list[int]:
+    """Columns of `attr=Smiling+Male`; "all" (the default) and "none" are words of their own.
+
+    Raises:
+        InputError: an unknown or repeated attribute.
+    """
+    if text is None or text == "all":
+        return list(range(len(columns)))
+    wanted = [] if text == "none" else [name.strip() for name in text.split("+")]
+    known = {name.lower(): place for place, name in enumerate(columns)}
+    unknown = [name for name in wanted if name.lower() not in known]
+    if unknown:
+        raise InputError(
+            f"{where}: attr {unknown[0]!r} is unknown, expected of {', '.join(columns)}"
+        )
+    places = [known[name.lower()] for name in wanted]
+    if len(set(places)) != len(places):
+        raise InputError(f"{where}: attr names an attribute twice")
+    return places
+
+
+def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
+    """The images of CelebA, by default the middle 148 pixels of each, with what is known of them.
+
+    Labels are the attributes as 0 and 1.
+
+    Raises:
+        InputError: damaged text files, or a split or attributes without the file they need.
+    """
+    names = [name for name in store.names if is_image(name)]
+    aligned = [name for name in names if f"{IMAGES}/" in f"/{name}"]
+    names = aligned or names
+    files = [name.rpartition("/")[2] for name in names]
+    if len(set(files)) != len(files):
+        raise InputError(f"{store.where}: two images have one file name, expected one CelebA")
+    texts = Texts(store, folder)
+    known = Description()
+
+    lines = texts.lines(f"{ATTRIBUTES}.txt", f"{ATTRIBUTES}.csv")
+    if lines is None and spec.options.get("attr", "none") != "none":
+        raise InputError(f"{spec}: attr needs the file {ATTRIBUTES}.txt")
+    if lines is not None:
+        table = parse_headed(lines, ATTRIBUTES)
+        assert table.columns is not None
+        places = chosen_attributes(spec.options.get("attr"), table.columns, str(spec))
+        values = table.of(files, ATTRIBUTES)[:, places]
+        if not np.isin(values, (-1, 0, 1)).all():
+            raise InputError(f"{ATTRIBUTES}: expected attributes of -1 and 1")
+        if places:
+            known = replace(
+                known,
+                labels=torch.from_numpy((values > 0).astype(np.float32)),
+                label_names=tuple(table.columns[place] for place in places),
+            )
+
+    lines = texts.lines(f"{IDENTITIES}.txt")
+    if lines is not None:
+        persons = parse_single(lines, IDENTITIES).of(files, IDENTITIES)[:, 0]
+        numbers, people = numbered([int(person) for person in persons])
+        known = replace(known, identities=numbers, identity_names=people)
+
+    lines = texts.lines(f"{LANDMARKS}.txt", f"{LANDMARKS}.csv")
+    if lines is not None:
+        table = parse_headed(lines, LANDMARKS)
+        if table.values.shape[1] != 2 * len(PLACES):
+            raise InputError(f"{LANDMARKS}: expected {2 * len(PLACES)} columns")
+        points = table.of(files, LANDMARKS).reshape(-1, len(PLACES), 2)
+        known = replace(known, landmarks=torch.from_numpy(points), landmark_names=PLACES)
+
+    lines = texts.lines(f"{PARTITION}.txt", f"{PARTITION}.csv")
+    if lines is not None:
+        parts = parse_single(lines, PARTITION).of(files, PARTITION)[:, 0]
+        if not np.isin(parts, (0, 1, 2)).all():
+            raise InputError(f"{PARTITION}: expected parts 0, 1 and 2")
+        known = replace(known, splits=tuple(SPLITS[int(part)] for part in parts))
+    layout = Layout(
+        store, names, known, crop=spec.crop() or "celeba", resized=True, rows=texts.rows
+    )
+    return with_split(layout, spec, (*SPLITS, "all"), f"{PARTITION}.txt")
+
+
+def with_split(layout: Layout, spec: Spec, allowed: tuple[str, ...], needed: str) -> Layout:
+    """The images of one split, and the options in the content hash.
+
+    Raises:
+        InputError: an unknown split, one without the file that tells it, or an empty one.
+    """
+    split = spec.choice("split", allowed)
+    names, known = layout.names, layout.description
+    if split not in (None, "all"):
+        if known.splits is None:
+            raise InputError(f"{spec}: split needs the file {needed}")
+        rows = [row for row, own in enumerate(known.splits) if own == split]
+        if not rows:
+            raise InputError(f"{spec}: no image belongs to the split {split}")
+        names, known = [names[row] for row in rows], known.select(rows)
+    keys = [key for key in ("attr", "split") if key in spec.options]
+    choices = ",".join(f"{key}={spec.options[key]}" for key in keys)
+    return replace(layout, names=names, description=known, choices=choices)

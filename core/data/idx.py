@@ -1,0 +1,158 @@
+"""MNIST and its relatives: arrays in the IDX format, gzipped or not.
+
+Source: LeCun, "The MNIST database" (the IDX file format).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from ..errors import InputError
+from ..files import kind_of
+from .description import Description, one_hot
+from .spec import Spec
+from .tables import read_bounded
+
+MAX_BYTES = 2 * 1024**3
+SPLITS = {"train": ("train",), "test": ("t10k", "test")}
+_UINT8 = 0x08
+_GZIP = b"\x1f\x8b"
+_DIMENSIONS = 4
+
+
+def parse_idx(data: bytes, where: str, dimensions: int) -> npt.NDArray[np.uint8]:
+    """An IDX file of unsigned bytes as an array.
+
+    Args:
+        data: the whole file, gzipped or not.
+        where: what errors call it.
+        dimensions: how many the array must have.
+
+    Raises:
+        InputError: damaged, of another type or rank, or its length is not what it declares.
+    """
+    stream = io.BytesIO(data)
+    file = gzip.GzipFile(fileobj=stream) if data[:2] == _GZIP else stream
+    try:
+        head = file.read(4)
+        if len(head) != 4 or head[:2] != b"\x00\x00":
+            raise InputError(f"{where}: not an IDX file")
+        kind, rank = head[2], head[3]
+        if kind != _UINT8 or rank != dimensions or rank > _DIMENSIONS:
+            raise InputError(
+                f"{where}: expected unsigned bytes in {dimensions} dimensions, got type "
+                f"0x{kind:02x} in {rank}"
+            )
+        sides = file.read(4 * rank)
+        if len(sides) != 4 * rank:
+            raise InputError(f"{where}: ends within its header")
+        shape = struct.unpack(f">{rank}I", sides)
+        count = math.prod(shape)
+        if count > MAX_BYTES:
+            raise InputError(f"{where}: declares {count} bytes, more than {MAX_BYTES}")
+        body = file.read(count + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{where}: damaged gzip file ({error})") from error
+    if len(body) != count:
+        more = "more" if len(body) > count else "fewer"
+        raise InputError(f"{where}: has {more} than the {count} bytes that it declares")
+    return np.frombuffer(body, dtype=np.uint8).reshape(shape)
+
+
+def find_files(path: Path, split: str) -> tuple[Path, Path | None]:
+    """The images' file and the labels' file, where there is one.
+
+    Args:
+        path: a folder, or the images' file itself.
+        split: "train" or "test", for a folder.
+
+    Raises:
+        InputError: no such file, or several that might be meant.
+    """
+    if kind_of(path) == "a file":
+        labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+        return path, labels if labels != path and labels.is_file() else None
+    files = sorted(file for file in path.rglob("*ubyte*") if file.is_file())
+    wanted = [file for file in files if any(f"{word}-" in file.name for word in SPLITS[split])]
+    images = _one([file for file in wanted if "images" in file.name], path, split)
+    labels = [file for file in wanted if "labels" in file.name]
+    return images, _one(labels, path, split) if labels else None
+
+
+def _one(files: list[Path], path: Path, split: str) -> Path:
+    """The only file; an unpacked one goes before its gzipped twin."""
+    plain = [file for file in files if file.suffix != ".gz"] or files
+    if len(plain) != 1:
+        found = ", ".join(file.name for file in plain[:4]) or "none"
+        raise InputError(
+            f"{path}: expected one {split} file like {SPLITS[split][0]}-images-idx3-ubyte or "
+            f"-labels-idx1-ubyte, got {found}"
+        )
+    return plain[0]
+
+
+class IdxSource:
+    """Images of an IDX file, kept in memory as they are stored.
+
+    Grey images are given out with three equal channels, or with one under `channels=1`.
+    """
+
+    skipped: Sequence[tuple[str, str]] = ()
+    annotations: dict[str, Any] | None = None
+
+    def __init__(self, spec: Spec, size: int | None, channels: int) -> None:
+        split = spec.choice("split", tuple(SPLITS)) or "train"
+        pad = spec.number("pad", 0, 64) or 0
+        images, labels = find_files(Path(spec.path), split)
+        self.name = f"{Path(spec.path).resolve().name}-{split}"
+        self.channels = channels
+        self._images = parse_idx(read_bounded(images, MAX_BYTES), str(images), 3)
+        count, height, width = self._images.shape
+        if count < 1 or height != width or not 1 <= height <= 1024:
+            raise InputError(
+                f"{images}: expected square images of up to 1024 px, got {count} of "
+                f"{width}x{height}"
+            )
+        self._pad = pad
+        self.resolution = size or height + 2 * pad
+        self.description = Description(splits=(split,) * count)
+        sha = hashlib.sha256(repr(self._images.shape).encode())
+        sha.update(self._images.tobytes())
+        if labels is not None:
+            classes = parse_idx(read_bounded(labels, MAX_BYTES), str(labels), 1)
+            if len(classes) != count:
+                raise InputError(f"{labels}: has {len(classes)} labels for {count} images")
+            sha.update(classes.tobytes())
+            number = int(classes.max()) + 1
+            table = one_hot(torch.from_numpy(classes.astype(np.int64)), number, str(labels))
+            names = tuple(str(value) for value in range(number))
+            self.description = Description(table, names, self.description.splits)
+        sha.update(f"{channels},{pad},{self.resolution}".encode())
+        self.content_hash = sha.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Images [B, H, W, channels] under these numbers."""
+        return np.stack([self._read_one(i) for i in indices])
+
+    def _read_one(self, index: int) -> npt.NDArray[np.uint8]:
+        image = np.pad(self._images[index], self._pad)
+        if image.shape[0] != self.resolution:
+            side = (self.resolution, self.resolution)
+            image = np.array(Image.fromarray(image).resize(side, Image.Resampling.LANCZOS))
+        return np.repeat(image[..., None], self.channels, axis=2)

@@ -1,0 +1,265 @@
+"""From the name of a data set to its images: every layout by its kind, or recognised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import check_input_file, kind_of
+from .celeba import ATTRIBUTES, IMAGES, celeba_layout
+from .dataset import CACHE_BYTES, ImageDataset
+from .description import LABEL_FILE, MAX_LABEL_BYTES, describe, parse_annotations
+from .ffhq import TABLE, ffhq_layout
+from .identities import PAIRS, classes_layout, people_layout
+from .idx import IdxSource
+from .recordio import RecordStore, records_layout
+from .shards import TarStore, shards_layout
+from .sources import EncodedSource, Layout, Progress, Reading, Source
+from .spec import KINDS, Spec, parse_spec
+from .stores import FolderStore, Store, ZipStore, is_image
+
+FACES_EXAMPLE = "faces:count=20000,size=64,seed=0"
+_EXPECTED = (
+    f"expected a path, one of {', '.join(f'{kind}:PATH' for kind in KINDS)}, "
+    f"or procedural faces like {FACES_EXAMPLE}"
+)
+_CASIA_FOLDER = re.compile(r"\d{7}")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a data set is opened.
+
+    Attributes:
+        resolution: side wanted, or None for the images' own.
+        channels: 3, or 1 for grey; None leaves it to the spec.
+        on_error: "stop" at an unreadable image or "skip" it; None leaves it to the spec.
+        cache: folder for what is costly to find out (rendered faces, indices of shards).
+        workers: processes that render into the cache.
+        progress: called with (images done, count) while that takes long.
+    """
+
+    resolution: int | None = None
+    channels: int | None = None
+    on_error: str | None = None
+    cache: Path | None = None
+    workers: int = 1
+    progress: Progress | None = None
+
+
+def recognise(name: str | Path) -> Spec:
+    """The kind of a plain path, by what lies there.
+
+    Raises:
+        InputError: no name, nothing there, or something that holds no images.
+    """
+    text = str(name)
+    if not text.strip():
+        raise InputError(f"data set: {_EXPECTED}, got no name")
+    path = Path(name)
+    kind = kind_of(path)
+    if kind == "nothing there" and "{" in text and text.endswith(".tar"):
+        return Spec("wds", text, {})
+    if kind == "nothing there":
+        shown = text[:200]
+        raise InputError(f"{shown}: no such folder or zip archive, {_EXPECTED}")
+    if kind == "a folder":
+        return Spec(_kind_of_folder(path), text, {})
+    if kind == "a file":
+        return Spec(_kind_of_file(path), text, {})
+    raise InputError(f"{path}: expected a folder of images or a zip archive, got {kind}")
+
+
+def _kind_of_folder(path: Path) -> str:
+    entries = {entry.name: entry.is_dir() for entry in path.iterdir()}
+    if IMAGES in entries or f"{ATTRIBUTES}.txt" in entries:
+        return "celeba"
+    if TABLE in entries:
+        return "ffhq"
+    if PAIRS in entries or path.name.lower().startswith("lfw"):
+        return "lfw"
+    folders = [name for name, is_folder in entries.items() if is_folder]
+    if "train.rec" in entries or (folders and all(map(_CASIA_FOLDER.fullmatch, folders))):
+        return "casia"
+    files = [name for name, is_folder in entries.items() if not is_folder]
+    if any("idx3-ubyte" in name for name in files):
+        return "idx"
+    if any(name.endswith(".tar") for name in files) and not any(map(is_image, files)):
+        return "wds"
+    return "folder"
+
+
+def _kind_of_file(path: Path) -> str:
+    name = path.name.lower()
+    if "ubyte" in name:
+        return "idx"
+    if name.endswith(".tar"):
+        return "wds"
+    if name.endswith(".rec"):
+        return "casia"
+    return "celeba" if path.stem == IMAGES else "zip"
+
+
+def store_at(path: str) -> Store:
+    """The files of a folder or of a zip archive.
+
+    Raises:
+        InputError: neither is there.
+    """
+    kind = kind_of(path)
+    if kind == "a folder":
+        return FolderStore(Path(path))
+    if kind == "nothing there":
+        raise InputError(f"{path[:200]}: no such folder or zip archive")
+    check_input_file(path, "a folder or a zip archive")
+    return ZipStore(Path(path))
+
+
+def plain_layout(store: Store, spec: Spec) -> Layout:
+    """Every image of a folder or archive, with what its dataset.json says.
+
+    Raises:
+        InputError: a damaged dataset.json, or labels=folders without folders.
+    """
+    names = [name for name in store.names if is_image(name)]
+    crop = spec.crop()
+    layout = Layout(
+        store, names, crop=crop or "none", resized=crop is not None or "size" in spec.options
+    )
+    if spec.choice("labels", ("folders",)) is not None:
+        return classes_layout(layout)
+    if LABEL_FILE not in store.names or not names:
+        return layout
+    entry = store.entry(LABEL_FILE)
+    data = store.read(LABEL_FILE, MAX_LABEL_BYTES)
+    annotations = parse_annotations(data, store.where)
+    known = describe(annotations, names, store.where)
+    row = (LABEL_FILE, entry.length, entry.crc)
+    return Layout(store, names, known, annotations, layout.crop, layout.resized, (row,))
+
+
+def layout_of(spec: Spec, cache: Path | None = None) -> Layout:
+    """The files of a data set and what is known of them, before any image is looked at.
+
+    Raises:
+        InputError: it cannot be read, or is no set of image files.
+    """
+    if spec.kind == "wds":
+        return shards_layout(TarStore(spec.path, cache), spec)
+    path = Path(spec.path)
+    if spec.kind == "casia":
+        records = path if path.suffix == ".rec" else path / "train.rec"
+        if path.suffix == ".rec" or kind_of(records) == "a file":
+            return records_layout(RecordStore(records), spec)
+    layouts: dict[str, Callable[[Store, Spec, Path], Layout]] = {
+        "celeba": celeba_layout,
+        "ffhq": ffhq_layout,
+        "lfw": people_layout,
+        "casia": people_layout,
+    }
+    store = store_at(spec.path)
+    if spec.kind in layouts:
+        folder = path if isinstance(store, FolderStore) else path.parent
+        return layouts[spec.kind](store, spec, folder)
+    if spec.kind in ("folder", "zip"):
+        return plain_layout(store, spec)
+    raise InputError(f"{spec}: expected image files, not {spec.kind}:")
+
+
+def reading_of(spec: Spec, opening: Opening, resized: bool) -> Reading:
+    """How the images of a spec are read.
+
+    Raises:
+        InputError: options out of range, or two numbers of channels.
+    """
+    size = spec.number("size", 1, 8192)
+    if size is None and resized:
+        size = opening.resolution
+    channels = spec.choice("channels", ("1", "3"))
+    if channels is not None and opening.channels not in (None, int(channels)):
+        raise InputError(f"{spec}: expected channels={opening.channels}")
+    on_error = spec.choice("on_error", ("skip", "stop")) or opening.on_error or "stop"
+    wanted = opening.channels or int(channels or 3)
+    return Reading(size, wanted, on_error == "skip", opening.cache, opening.progress)
+
+
+def open_source(name: str | Path, opening: Opening) -> Source:
+    """The images that a name stands for.
+
+    Raises:
+        InputError: see `open_dataset`.
+    """
+    if isinstance(name, str) and name.startswith("faces:"):
+        return _faces(name, opening)
+    spec = parse_spec(name) or recognise(name)
+    if spec.kind == "idx":
+        if "crop" in spec.options or "on_error" in spec.options:
+            raise InputError(f"{spec}: idx takes neither crop nor on_error")
+        reading = reading_of(spec, opening, "pad" not in spec.options)
+        return IdxSource(spec, reading.size, reading.channels)
+    if spec.kind == "pairs":
+        from .pairs import pair_source  # which itself opens data sets
+
+        return pair_source(spec, opening)
+    if spec.kind == "domains":
+        raise InputError(
+            f"{spec}: two domains without pairs, which only image translation (CycleGAN) trains on"
+        )
+    layout = layout_of(spec, opening.cache)
+    return EncodedSource(layout, reading_of(spec, opening, layout.resized))
+
+
+def _faces(name: str, opening: Opening) -> Source:
+    from .procedural import FacesSource, FacesSpec, cached_zip
+
+    faces = FacesSpec.parse(name)
+    if opening.cache is None:
+        if opening.channels == 1:
+            raise InputError(f"{name[:200]}: procedural faces have colours, expected channels=3")
+        return FacesSource(faces)
+    archive = cached_zip(faces, opening.cache, workers=opening.workers, progress=opening.progress)
+    layout = plain_layout(ZipStore(archive), Spec("zip", str(archive), {}))
+    return EncodedSource(layout, Reading(channels=opening.channels or 3))
+
+
+def open_dataset(
+    spec: str | Path,
+    resolution: int | None = None,
+    *,
+    cache: str | Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    channels: int | None = None,
+    on_error: str | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> ImageDataset:
+    """Open a data set.
+
+    Args:
+        spec: a folder of images; a zip archive (images and an optional dataset.json with
+            `{"labels": [[name, label], ...]}`); a published data set, recognised by its layout or
+            named as `KIND:PATH,key=value,...` (see `spec.KINDS`), such as
+            `celeba:CelebA,split=train,attr=Smiling+Male`; pairs as `pairs:PATH`; or procedural
+            faces as `faces:count=20000,size=64,seed=0`.
+        resolution: side of the images given out, see `ImageDataset`. Published data sets, and any
+            other with a `crop` or `size` in its spec, are cut and resized to it as they are read.
+        cache: folder in which procedural faces are rendered once to a zip archive (without it
+            they are rendered as they are asked for), and where the index of tar shards and the
+            list of unreadable images are kept.
+        cache_bytes: memory for decoded images.
+        channels: 3, or 1 for grey images; None is what the spec says, else 3.
+        on_error: "stop" at an unreadable image, or "skip" it: all are then decoded once, the bad
+            ones are logged and counted in the content hash. None is what the spec says, else stop.
+        workers: processes that render into the cache.
+        progress: called with (images done, count) while they do, or while images are checked.
+
+    Raises:
+        InputError: nothing there, not a data set, images of mixed sizes, or a bad spec.
+    """
+    opening = Opening(
+        resolution, channels, on_error, None if cache is None else Path(cache), workers, progress
+    )
+    return ImageDataset(open_source(spec, opening), resolution, cache_bytes=cache_bytes)

@@ -1,0 +1,167 @@
+"""Places that hold named files: a folder, or a zip archive."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, Protocol
+
+from ..errors import InputError
+from ..files import check_input_file
+from .decode import EXTENSIONS, HEADER_BYTES
+
+MAX_ENTRY_BYTES = 256 * 1024 * 1024
+MAX_RATIO = 1100  # deflate reaches 1032:1 at most; more is not an honest archive
+_ZIP_HEAD = 1024  # the archive's directory has the checksums, so the head serves for sizes only
+
+
+class Entry(NamedTuple):
+    """What is known of a file before it is read: its first bytes, its length and a checksum."""
+
+    head: bytes
+    length: int
+    crc: int
+
+
+class Store(Protocol):
+    """Named files that may be read at random, from any thread or process.
+
+    Attributes:
+        name: short name of the whole.
+        where: what errors call it.
+        names: all regular files in order.
+    """
+
+    name: str
+    where: str
+    names: Sequence[str]
+
+    def entry(self, name: str) -> Entry:
+        """First bytes, length and checksum of a file."""
+        ...
+
+    def read(self, name: str, limit: int = MAX_ENTRY_BYTES) -> bytes:
+        """A whole file; InputError where it has more than `limit` bytes."""
+        ...
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image of the data set (not hidden, not a segmentation map)."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in EXTENSIONS and not hidden and path.parts[0] != "segmentation"
+
+
+class FolderStore:
+    """Files under a folder and its subfolders, in the order of their paths."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.name = root.resolve().name
+        self.where = str(root)
+        start = len(os.fspath(root).rstrip(os.sep)) + 1
+        self.names: Sequence[str] = sorted(
+            PurePosixPath(*Path(folder[start:]).parts, file).as_posix()
+            for folder, _, files in os.walk(os.path.join(root, ""), onerror=_unreadable)
+            for file in files
+        )
+
+    def entry(self, name: str) -> Entry:
+        """First bytes, length, and the checksum of the first bytes."""
+        path = self.root / name
+        check_input_file(path, "an image file")
+        try:
+            with path.open("rb", buffering=0) as file:
+                length = os.fstat(file.fileno()).st_size
+                head = file.read(HEADER_BYTES) or b""
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        return Entry(head, length, zlib.crc32(head))
+
+    def read(self, name: str, limit: int = MAX_ENTRY_BYTES) -> bytes:
+        """A whole file."""
+        path = self.root / name
+        check_input_file(path, "a regular file")
+        try:
+            with path.open("rb") as file:
+                data = file.read(limit + 1)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        if len(data) > limit:
+            raise InputError(f"{path}: larger than {limit} bytes")
+        return data
+
+
+def _unreadable(error: OSError) -> None:
+    """A subfolder that cannot be listed must not shrink the data set in silence."""
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
+
+
+class ZipStore:
+    """Files in a zip archive, in the order of their paths.
+
+    The archive is opened once in each process, so that the store may be handed to workers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.stem
+        self.where = str(path)
+        self._archive: zipfile.ZipFile | None = None
+        self._process = -1
+        entries = (entry for entry in self._zip().infolist() if not entry.is_dir())
+        self._entries = {entry.filename: entry for entry in entries}
+        self.names: Sequence[str] = sorted(self._entries)
+
+    def _zip(self) -> zipfile.ZipFile:
+        """This process's own handle of the archive."""
+        if self._archive is None or self._process != os.getpid():
+            try:
+                self._archive = zipfile.ZipFile(self.path)
+            except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+                raise InputError(f"{self.path}: not a readable zip archive ({error})") from error
+            self._process = os.getpid()
+        return self._archive
+
+    def close(self) -> None:
+        """Close this process's handle; a later read opens it again."""
+        if self._archive is not None and self._process == os.getpid():
+            self._archive.close()
+        self._archive = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_archive": None, "_process": -1}
+
+    def _checked(self, name: str, limit: int) -> zipfile.ZipInfo:
+        """An entry that does not declare absurd sizes, known before anything is unpacked."""
+        entry = self._entries[name]
+        where = f"{self.path}:{name}"
+        if entry.file_size > limit:
+            raise InputError(f"{where}: declares {entry.file_size} bytes, more than {limit}")
+        if entry.file_size > MAX_RATIO * max(1, entry.compress_size):
+            raise InputError(f"{where}: declares an impossible compression ratio")
+        if entry.flag_bits & 1:
+            raise InputError(f"{where}: encrypted archives are not supported")
+        return entry
+
+    def _bytes(self, entry: zipfile.ZipInfo, count: int) -> bytes:
+        """The entry's first bytes; all of them are checked against its CRC."""
+        where = f"{self.path}:{entry.filename}"
+        try:
+            with self._zip().open(entry) as file:
+                return file.read(count)
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise InputError(f"{where}: cannot be unpacked ({error})") from error
+
+    def entry(self, name: str) -> Entry:
+        """First bytes, and length and checksum of the whole file from the archive's directory."""
+        entry = self._checked(name, MAX_ENTRY_BYTES)
+        return Entry(self._bytes(entry, _ZIP_HEAD), entry.file_size, entry.CRC)
+
+    def read(self, name: str, limit: int = MAX_ENTRY_BYTES) -> bytes:
+        """A whole file, checked against its checksum."""
+        entry = self._checked(name, limit)
+        return self._bytes(entry, entry.file_size)
