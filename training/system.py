@@ -18,8 +18,8 @@ from .config import RunConfig
 from .distributed import Ranks
 from .ema import ema_beta, update_ema
 from .feed import Feed, to_float
-from .losses import lazy_adam
 from .meter import Meter
+from .regularisers import lazy_adam
 from .snapshot import ModelFile
 
 

@@ -14,7 +14,7 @@ from ...core.metrics import psnr
 from ...core.models.patchgan import PatchDiscriminator
 from ...core.models.unet import RestorationUNet
 from ...core.restoration import PRESETS, Degradation, bicubic, degrade, median, sample_degradations
-from .. import losses
+from .. import losses, regularisers
 from ..configs.restorer import RestorerConfig
 from ..distributed import Ranks
 from ..feed import Feed
@@ -95,7 +95,7 @@ class RestorerSystem(System):
         config = self.config
         for clean in cleans:
             real = clean.detach().requires_grad_(True)
-            penalty = losses.r1_penalty(self._logits(real).mean(dim=[1, 2, 3]), real)
+            penalty = regularisers.r1_penalty(self._logits(real).mean(dim=[1, 2, 3]), real)
             (penalty * config.r1_gamma * config.r1_interval / len(cleans)).backward()
             self.meter.add("r1", penalty)
         self.update("D")

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...core.metrics import sliced_wasserstein
 from ...core.models.stylegan2 import Generator
 from ...core.models.stylegan2_discriminator import Discriminator
-from .. import losses
+from .. import losses, regularisers
 from ..augment import Augmenter, make_augmenter
 from ..configs.stylegan2 import StyleGAN2Config
 from ..distributed import Ranks
@@ -122,7 +122,7 @@ class StyleGAN2System(System):
             some = self._shrink(len(real), config.r1_batch_shrink)
             real_in = self._augment(real[some], sample[some], Stream.AUGMENT_REAL)
             real_in = real_in.detach().requires_grad_(True)
-            penalty = losses.r1_penalty(self._logits(real_in), real_in)
+            penalty = regularisers.r1_penalty(self._logits(real_in), real_in)
             weight = config.r1_gamma * config.r1_interval / len(reals)
             (penalty * weight).backward()
             self.meter.add("r1", penalty)
@@ -153,8 +153,8 @@ class StyleGAN2System(System):
             ws = self._styles(some, Stream.PATH_Z)[0]
             images = self.g.synthesis(ws, **self._noise(some, Stream.PATH_NOISE)).float()
             noise = normal(config.seed, Stream.PATH_IMAGE, some, tuple(images.shape[1:]))
-            lengths = losses.path_lengths(images, ws, noise.to(images.device))
-            penalty = losses.path_length_penalty(lengths, self._pl_mean)
+            lengths = regularisers.path_lengths(images, ws, noise.to(images.device))
+            penalty = regularisers.path_length_penalty(lengths, self._pl_mean)
             (penalty * config.pl_weight * config.pl_interval / len(samples)).backward()
             means.append(lengths.detach().mean())
             self.meter.add("path_length", lengths)
