@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,10 @@ class Latents:
     def first(self, count: int) -> Latents:
         """The first `count` latents, or all of them when there are fewer."""
         return replace(self, ws=self.ws[:count])
+
+    def pick(self, indices: Sequence[int]) -> Latents:
+        """The latents of the numbers given, in that order; a number may stand twice."""
+        return replace(self, ws=self.ws[list(indices)])
 
 
 def seeded_z(seed: int, count: int, z_dim: int) -> Tensor:

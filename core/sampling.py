@@ -15,6 +15,7 @@ from .files import check_output_folder
 from .images import MAX_PIXELS, contact_sheet, save_png
 from .latents import MAX_SEED, NOISE_MODES, class_labels, seeded_z
 from .models.plans import AnyGenerator, has_latents, is_generator, plan_of
+from .ranges import parse_ranges
 
 if TYPE_CHECKING:
     from .checkpoints import Model
@@ -31,18 +32,7 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         InputError: not such a list, a seed outside 0..2**32-1, or more than a million seeds.
     """
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not _is_number(first) or (dash and not _is_number(last)):
-            raise InputError(f"seeds: expected numbers and ranges like 0-15,40, got {text[:80]!r}")
-        low, high = int(first), int(last) if dash else int(first)
-        if high < low or high > MAX_SEED:
-            raise InputError(f"seeds: {part.strip()} must ascend within 0..{MAX_SEED}")
-        if len(seeds) + high - low + 1 > MAX_IMAGES:
-            raise InputError(f"seeds: {text[:80]!r} names more than {MAX_IMAGES} seeds")
-        seeds.extend(range(low, high + 1))
-    return seeds
+    return parse_ranges(text, name="seeds", highest=MAX_SEED, most=MAX_IMAGES)
 
 
 def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
@@ -152,7 +142,3 @@ def write_samples(
         target = folder / "sheet.png"
         save_png(target, contact_sheet(torch.stack(kept)).permute(1, 2, 0))
         yield target
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 10

@@ -50,6 +50,17 @@ def save(
         if key.startswith("ganvas."):
             raise ValueError(f"save: extra metadata key {key!r} is reserved")
         metadata[key] = text
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write a safetensors file, whole or not at all; the same content always gives the same bytes.
+
+    Raises:
+        ValueError: a tensor is not finite or of a dtype that cannot be stored.
+    """
     layout: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPE_NAMES:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..latents import seeded_z
 from ..models import stylegan1, stylegan3
 from ..models.blocks import block_resolutions
-from ..models.plans import has_latents
-from .directions import Direction, layer_range
+from .directions import Direction, check_scale, layer_range
+from .spread import check_count, fix_signs, sample_w
 
 if TYPE_CHECKING:
     from ..models.plans import AnyGenerator
@@ -59,29 +57,6 @@ def _affines(generator: AnyGenerator) -> list[Any]:
     return [*affines, blocks[-1].torgb.affine]
 
 
-def fix_signs(vectors: Tensor) -> Tensor:
-    """Give each row the sign that makes its largest component positive.
-
-    An eigenvector's sign is arbitrary and differs between linear algebra libraries.
-    """
-    index = vectors.abs().argmax(dim=1, keepdim=True)
-    return vectors * vectors.gather(1, index).sign()
-
-
-@torch.no_grad()
-def _spread(generator: AnyGenerator, vectors: Tensor) -> Tensor:
-    """Standard deviation of W along unit rows: [K, w_dim] -> [K], over fixed seeds."""
-    config = generator.config
-    device = next(generator.parameters()).device
-    z = seeded_z(0, SPREAD_SAMPLES, config.z_dim).to(device)
-    c = None
-    if config.c_dim:
-        classes = torch.arange(SPREAD_SAMPLES, device=device) % config.c_dim
-        c = torch.nn.functional.one_hot(classes, config.c_dim).float()
-    w = generator.mapping(z, c)[:, 0].double().cpu()
-    return (w @ vectors.T).std(dim=0)
-
-
 def closed_form_directions(
     generator: AnyGenerator,
     model_hash: str,
@@ -108,20 +83,17 @@ def closed_form_directions(
     Raises:
         InputError: count, layers or scale do not fit the generator, or it has no W.
     """
-    if not has_latents(generator):
-        raise InputError("generator: this one (PGGAN) has no W, so it has no directions to find")
-    w_dim = generator.config.w_dim
-    if not 1 <= count <= w_dim:
-        raise InputError(f"count: expected 1..{w_dim} directions for this generator, got {count}")
-    if scale not in ("spread", "unit"):
-        raise InputError(f"scale: expected 'spread' or 'unit', got {scale!r}")
+    check_count(generator, count)
+    check_scale(scale)
     weights = style_weights(generator)
     first, last = layer_range(first_layer, last_layer, len(weights))
     a = torch.cat(weights[first : last + 1])  # [sum C_i, w_dim]
     values, columns = torch.linalg.eigh(a.T @ a)  # ascending
     vectors = fix_signs(columns.T.flip(0)[:count])
     values = values.flip(0)[:count]
-    lengths = _spread(generator, vectors) if scale == "spread" else torch.ones(count).double()
+    lengths = torch.ones(count).double()
+    if scale == "spread":
+        lengths = (sample_w(generator, SPREAD_SAMPLES) @ vectors.T).std(dim=0)
     scaled = (vectors * lengths[:, None]).float()
     return [
         Direction(scaled[k].clone(), first, last, model_hash, f"sefa-{k}", float(values[k]))

@@ -1,0 +1,35 @@
+"""Lists of whole numbers as people write them: "0-3,100"."""
+
+from __future__ import annotations
+
+from .errors import InputError
+
+
+def parse_ranges(text: str, *, name: str, highest: int, most: int) -> list[int]:
+    """Read numbers and ranges separated by commas, such as "0-15", "3,7,12" or "0-3,100".
+
+    Args:
+        text: the list; its order is kept, and a number may stand twice.
+        name: what the numbers are, for messages.
+        highest: largest number accepted; the smallest is 0.
+        most: how many numbers are accepted.
+
+    Raises:
+        InputError: not such a list, a number above `highest`, or too many of them.
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not _is_number(first) or (dash and not _is_number(last)):
+            raise InputError(f"{name}: expected numbers and ranges like 0-15,40, got {text[:80]!r}")
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low or high > highest:
+            raise InputError(f"{name}: {part.strip()} must ascend within 0..{highest}")
+        if len(numbers) + high - low + 1 > most:
+            raise InputError(f"{name}: {text[:80]!r} names more than {most} {name}")
+        numbers.extend(range(low, high + 1))
+    return numbers
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10
