@@ -4,8 +4,9 @@
 >>> images = model.generator(z, truncation_psi=0.7)  # doctest: +SKIP
 """
 
-from .catalog import find_model, list_models, model_folders, resolve_model
+from .catalog import list_models
 from .convert import Conversion, convert
+from .finding import find_model, model_folders, resolve_model
 from .given import parse_given
 from .model import Model, file_hash, load, load_model
 from .registry import ARCHITECTURES, Architecture

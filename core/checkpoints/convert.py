@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, OperationError
 from ..files import check_output_file
+from .finding import resolve_model
 from .model import Model, load_model
 from .saving import save
 
@@ -67,7 +68,7 @@ def convert(
     """Write one network of `source` as a ganvas file, read it back, and compare the two.
 
     Args:
-        source: a checkpoint that `load` takes.
+        source: a checkpoint or the name of a model, as `load` takes it.
         target: the `.safetensors` to write, whole or not at all.
         dtype: "fp32" keeps every weight, "bf16" and "fp16" round them.
         network: as in `load`.
@@ -78,15 +79,15 @@ def convert(
             weights.
         OperationError: what was read back is not what was written.
     """
-    path = Path(target)
+    path, original = Path(target), resolve_model(source)
     if dtype not in DTYPES:
         raise InputError(f"convert: expected a dtype of {', '.join(DTYPES)}, got {dtype!r}")
     if path.suffix != _SUFFIX:
         raise InputError(f"convert: expected an output named *{_SUFFIX}, got {path.name}")
-    if path.exists() and Path(source).exists() and path.samefile(source):
+    if path.exists() and original.exists() and path.samefile(original):
         raise InputError(f"convert: {path} is the input itself")
     check_output_file(path)
-    model = load_model(source, "cpu", network, given or {})
+    model = load_model(original, "cpu", network, given or {})
     module = module_of(model)
     number = DTYPES[dtype]
     tensors = {

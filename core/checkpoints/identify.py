@@ -1,5 +1,6 @@
 """Says what a file seems to be: by its first bytes, or by the names of its tensors."""
 
+import codecs
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -59,7 +60,16 @@ def identify(path: Path) -> str | None:
     for magic, description in _MAGIC:
         if start.lower().startswith(magic.lower()):
             return description
-    return None
+    return "a text file" if _is_text(start) else None
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether bytes are UTF-8 without control characters, of which every model file has some."""
+    text = codecs.getincrementaldecoder("utf-8")()  # the last character may be cut
+    try:
+        return all(c.isprintable() or c in "\t\n\r\f\ufeff" for c in text.decode(start))
+    except UnicodeDecodeError:
+        return False
 
 
 def identify_tensors(names: Iterable[str]) -> str | None:

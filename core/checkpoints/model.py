@@ -21,6 +21,7 @@ from ..devices import open_device
 from ..errors import InputError
 from .building import build, read_tensors
 from .containers import SAFETENSORS, Container, LazyTensor, read_container
+from .finding import resolve_model
 from .header import parse_object
 from .published import Values
 from .published.family import same_tensors
@@ -117,7 +118,8 @@ def load(
     """Load a model file onto `device`: a ganvas `.safetensors`, or a published checkpoint.
 
     Args:
-        path: safetensors, a file of torch.save, or a StyleGAN pickle.
+        path: safetensors, a file of torch.save, or a StyleGAN pickle; or the name of a model at
+            hand, such as "faces-stylegan2-64" (see `finding.find_model`).
         device: where the modules go.
         network: which network of a file with several, such as "generator", "generator_ema" or
             "discriminator"; by default the averaged generator, and the discriminator where there
@@ -139,7 +141,7 @@ def load_model(
     given: Mapping[str, object],
 ) -> Model:
     """`load` with everything given as it is; see there."""
-    file = Path(path)
+    file = resolve_model(path)
     target = open_device(device)
     with read_container(file) as container:
         try:
@@ -163,7 +165,7 @@ def load_model(
             networks=tuple(container.networks),
             dtypes=dtypes_of(container),
             convention=first.convention,
-            licence=metadata.get("licence", first.licence),
+            licence=licence_of(metadata, first),
             notes=notes_of(parts),
         )
 
@@ -196,6 +198,16 @@ def describe(
         for found in choose(container, network, given)
     ]
     return _metadata(container), parts
+
+
+def licence_of(metadata: Mapping[str, str], first: Architecture | None) -> str:
+    """What a file says of its own licence, else what is known of all weights of its kind."""
+    told = metadata.get("licence")
+    if not told:
+        told = parse_object(metadata.get("ganvas.training", "{}"), "ganvas.training").get("licence")
+    if isinstance(told, str) and told:
+        return told
+    return "" if first is None else first.licence
 
 
 def notes_of(parts: Sequence[Part]) -> tuple[str, ...]:

@@ -4,15 +4,15 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
 from ..errors import InputError, printable
 from .containers import SAFETENSORS, Container, LazyTensor, read_container
+from .finding import resolve_model
 from .header import parse_object
 from .identify import identify_tensors
-from .model import Part, describe, file_hash, notes_of
+from .model import Part, describe, file_hash, licence_of, notes_of
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def inspect(path: str | os.PathLike[str], given: Mapping[str, object] | None = N
         InputError: not a readable model file (the message says what it seems to be), or its
             ganvas metadata is damaged.
     """
-    file = Path(path)
+    file = resolve_model(path)
     with read_container(file) as container:
         own = container.format == SAFETENSORS and "ganvas.format" in container.facts
         metadata: dict[str, str] = {
@@ -155,7 +155,7 @@ def inspect(path: str | os.PathLike[str], given: Mapping[str, object] | None = N
             image_range=None if entry is None else entry.image_range,
             channel_order=None if entry is None else entry.channel_order,
             convention="" if entry is None else entry.convention,
-            licence=metadata.get("licence", "" if entry is None else entry.licence),
+            licence=licence_of(metadata, entry),
             notes=notes_of(parts),
             sha256=file_hash(file),
         )

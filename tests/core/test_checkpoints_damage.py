@@ -210,7 +210,8 @@ def test_foreign_files_are_named_and_nothing_in_them_runs(tmp_path, monkeypatch)
         "cut.zip": "the zip archive is damaged",
         "noise.bin": "header of",
         "folder": "got a folder",
-        "missing": "no such file",
+        "missing": "'missing' was not found",
+        "./missing": "no such file",
     }
     for name, message in expected.items():
         with pytest.raises(InputError, match=message):
