@@ -105,9 +105,7 @@ def _chosen(values: Mapping[str, Any]) -> tuple[str, ...]:
     aliases=("if", "choose", "branch"),
     needs=_chosen,
 )
-def switch_inputs(
-    ctx: Context, switch: Bool = False, *, on_false: Lazy, on_true: Lazy
-) -> Anything:
+def switch_inputs(ctx: Context, switch: Bool = False, *, on_false: Lazy, on_true: Lazy) -> Anything:
     """Pass one of two inputs on; what feeds the other one does not run.
 
     Args:

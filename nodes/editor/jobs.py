@@ -39,6 +39,8 @@ class Job:
         nodes: Progress of each node, as `progress_state` reports it.
         node: The node that runs.
         stop: Set to interrupt it.
+        unlisted: Runs, but is neither listed nor remembered: a preview that follows the hand.
+        missed: Results of nodes that a tab, opened while the job ran, has not been told of.
     """
 
     id: str
@@ -57,6 +59,8 @@ class Job:
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     node: str | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    unlisted: bool = False
+    missed: dict[str, dict[str, Any]] | None = None
 
 
 class QueueFullError(Exception):
@@ -100,7 +104,7 @@ class JobQueue:
             )
             self._pending.insert(place, job)
             self._changed.notify()
-        self.on_change()
+        self._report(job)
 
     def take(self) -> Job | None:
         """Wait for the next job and mark it as running; None when the queue was closed."""
@@ -110,7 +114,7 @@ class JobQueue:
                 return None
             job = self._running = self._pending.pop(0)
             job.status, job.started = RUNNING, now()
-        self.on_change()
+        self._report(job)
         return job
 
     def finish(self, job: Job, status: str) -> None:
@@ -118,7 +122,7 @@ class JobQueue:
         with self._changed:
             self._end(job, status)
             self._running = None
-        self.on_change()
+        self._report(job)
 
     def cancel(self, ids: Iterable[str]) -> int:
         """Stop running jobs and drop waiting ones; return how many were meant."""
@@ -169,14 +173,21 @@ class JobQueue:
 
     @property
     def remaining(self) -> int:
-        """How many jobs have not ended."""
+        """How many listed jobs have not ended."""
         with self._changed:
-            return len(self._pending) + (self._running is not None)
+            jobs = [*self._pending, *([self._running] if self._running else [])]
+            return sum(not job.unlisted for job in jobs)
 
     def pending(self) -> list[Job]:
-        """Return the waiting jobs, the next one first."""
+        """Return the listed waiting jobs, the next one first."""
         with self._changed:
-            return list(self._pending)
+            return [job for job in self._pending if not job.unlisted]
+
+    @property
+    def listed_running(self) -> Job | None:
+        """The job that runs, when lists show it."""
+        job = self._running
+        return None if job is None or job.unlisted else job
 
     def history(self) -> list[Job]:
         """Return the ended jobs, the oldest first."""
@@ -188,6 +199,11 @@ class JobQueue:
         with self._changed:
             return self._find(id)
 
+    def _report(self, job: Job) -> None:
+        """Say that a job waits, runs or has ended."""
+        if not job.unlisted:
+            self.on_change()
+
     def _find(self, id: str) -> Job | None:
         if self._running is not None and self._running.id == id:
             return self._running
@@ -197,6 +213,8 @@ class JobQueue:
     def _end(self, job: Job, status: str) -> None:
         job.status, job.ended, job.plan, job.node = status, now(), None, None
         job.nodes = {}
+        if job.unlisted:
+            return
         self._history[job.id] = job
         while len(self._history) > MAX_HISTORY:
             self._history.popitem(last=False)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 PREVIEW_SIZE = 512
 PROGRESS_SECONDS = 0.05
 PREVIEW_SECONDS = 0.1
+ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
 PLAIN_PREVIEW, DESCRIBED_PREVIEW, JPEG = 1, 4, 1
+ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
+OUT_OF_MEMORY = "out of memory: kept results were dropped; lower a batch, chunk or tile size"
 
 
 class Reporter:
@@ -46,11 +49,18 @@ class Reporter:
             case "executed":
                 self.job.outputs[data["node"]] = data["output"]
                 self.send(kind, data)
+            case "execution_error" if is_out_of_memory(
+                data["exception_type"], data["exception_message"]
+            ):
+                said = f"{data['exception_message']}\n{OUT_OF_MEMORY}".strip()
+                self.record(kind, {**data, "exception_message": said})
             case _:
                 self.record(kind, data)
 
     def record(self, kind: str, data: dict[str, Any]) -> None:
         """Send one of the execution_* messages, which the history keeps."""
+        if kind in ENDINGS:
+            self._catch_up()
         message = {**data, "prompt_id": self.job.id, "timestamp": now()}
         self.job.messages.append((kind, message))
         self.clients.send(kind, message, self.job.client_id)
@@ -58,6 +68,11 @@ class Reporter:
     def send(self, kind: str, data: dict[str, Any]) -> None:
         """Send any other message about this job."""
         self.clients.send(kind, {**data, "prompt_id": self.job.id}, self.job.client_id)
+
+    def _catch_up(self) -> None:
+        """Show what was there before a tab joined; only now, since its total counts it as all."""
+        for node, output in (self.job.missed or {}).items():
+            self.send("executed", {"node": node, "display_node": node, "output": output})
 
     def end(self) -> None:
         """Say that nothing of this job runs any more."""
@@ -73,7 +88,8 @@ class Reporter:
         """Mark a node as done; the frontend's total counts only nodes with an image, or cached."""
         maximum = self.job.nodes.get(node, {}).get("max", 1)
         self._set_state(node, maximum, maximum, "finished")
-        if node not in self.job.outputs:  # else "executed" counted it in the frontend's total
+        counts = self.job.missed is None  # a tab that joined later does not know the total
+        if counts and node not in self.job.outputs:  # else "executed" counted it
             self.send("execution_cached", {"nodes": [node], "timestamp": now()})
 
     def _set_state(
@@ -109,6 +125,11 @@ class Reporter:
         return True
 
 
+def is_out_of_memory(type: str, message: str) -> bool:
+    """Whether an exception's class and text mean that memory, the CPU's or a GPU's, ran out."""
+    return type in ("MemoryError", "OutOfMemoryError") or "not enough memory" in message
+
+
 def node_ids(node: str, job: str) -> dict[str, Any]:
     """Return the ids under which the frontend finds a node, inside a subgraph "outer:inner" too."""
     parent = node.rpartition(":")[0]
@@ -134,9 +155,15 @@ def encode_preview(image: Tensor) -> bytes:
 
 
 def replay(job: Job, clients: Clients, client: str) -> None:
-    """Tell a tab that has just connected where the running job stands."""
+    """Tell a tab that has just connected where the running job stands.
+
+    A page that was loaded anew takes the finished nodes it hears of for all there are, and shows
+    100 %. So it hears of none until the job ends.
+    """
+    job.missed = dict(job.outputs)
     for kind, message in list(job.messages):
-        clients.send(kind, message, client)
+        if kind != "execution_cached":
+            clients.send(kind, message, client)
     clients.send("progress_state", {"prompt_id": job.id, "nodes": dict(job.nodes)}, client)
     if job.node is not None:
         data = {"node": job.node, "display_node": job.node, "prompt_id": job.id}

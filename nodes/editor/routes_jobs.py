@@ -72,7 +72,7 @@ def _find(request: web.Request) -> Job:
 
 def all_jobs(editor: Editor) -> list[Job]:
     """Return every job once: waiting ones (last to run first), the running one, ended ones."""
-    running = editor.queue.running
+    running = editor.queue.listed_running
     jobs = editor.queue.pending()[::-1] + ([running] if running else [])
     jobs += editor.queue.history()[::-1]
     return list({job.id: job for job in jobs}.values())

@@ -25,6 +25,9 @@ FEATURES = {
     "max_upload_size": MAX_UPLOAD,
     "node_replacements": True,
 }
+ARGUMENTS = ["ganvas", "editor", "--disable-api-nodes"]
+"""What the frontend takes for our command line: no nodes that ask other hosts, nor releases."""
+
 # Endpoints whose answer never changes here: no accounts, no diffusion models, no replacements.
 CONSTANT: dict[str, Any] = {
     "/features": FEATURES,
@@ -35,7 +38,6 @@ CONSTANT: dict[str, Any] = {
     "/internal/logs": "",
     "/internal/logs/raw": {"entries": [], "size": {"cols": 80, "rows": 24}},
     "/internal/folder_paths": {},
-    "/templates/index.json": [],
     "/templates/index_logo.json": {},
 }
 
@@ -111,16 +113,25 @@ async def get_blueprint(request: web.Request) -> web.Response:
 def blueprints(pack: Path) -> dict[str, tuple[dict[str, Any], str]]:
     """Read subgraphs/*.json."""
     return {
-        f"ganvas-{file.stem}": (
-            {
-                "name": file.stem.replace("_", " "),
-                "source": "custom_node",
-                "info": {"node_pack": "ganvas", "category": "ganvas"},
-            },
-            file.read_text(encoding="utf-8"),
-        )
+        f"ganvas-{file.stem}": _blueprint(file)
         for file in sorted((pack / "subgraphs").glob("*.json"))
     }
+
+
+def _blueprint(file: Path) -> tuple[dict[str, Any], str]:
+    """Return what the node library shows of a blueprint, and its content."""
+    text = file.read_text(encoding="utf-8")
+    extra = json.loads(text).get("extra") or {}
+    about = {
+        "name": file.stem.replace("_", " "),
+        "source": "custom_node",
+        "info": {
+            "node_pack": "ganvas",
+            "category": "ganvas",
+            "search_aliases": extra.get("BlueprintSearchAliases") or [],
+        },
+    }
+    return about, text
 
 
 @ROUTES.get("/system_stats")
@@ -152,7 +163,7 @@ def system_stats(editor: Editor) -> dict[str, Any]:
             "python_version": f"{platform.python_version()} ({platform.python_implementation()})",
             "pytorch_version": torch.__version__,
             "embedded_python": False,
-            "argv": ["ganvas", "editor"],
+            "argv": ARGUMENTS,
         },
         "devices": [
             {
@@ -185,9 +196,8 @@ async def get_constant(request: web.Request) -> web.Response:
 
 @ROUTES.get("/experiment/models/{folder}")
 @ROUTES.get("/models/{folder}")
-@ROUTES.get("/templates/{index:index\\..+\\.json}")
 async def get_nothing(request: web.Request) -> web.Response:
-    """Answer with an empty list: none of ComfyUI's model folders and templates are here."""
+    """Answer with an empty list: none of ComfyUI's model folders are here."""
     return reply([])
 
 

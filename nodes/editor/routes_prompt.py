@@ -123,6 +123,7 @@ def _read_job(body: dict[str, Any], number: float) -> Job:
         {},
         workflow=workflow if isinstance(workflow, dict) else None,
         client_id=client,
+        unlisted=extra.get("ganvas_unlisted") is True,
     )
 
 
@@ -130,7 +131,7 @@ def _read_job(body: dict[str, Any], number: float) -> Job:
 async def get_queue(request: web.Request) -> web.Response:
     """List the running and the waiting prompts."""
     queue = editor_of(request).queue
-    running = queue.running
+    running = queue.listed_running
     return reply(
         {
             "queue_running": [as_item(running)] if running else [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from ..files import inside
 from .state import editor_of
+from .templates import template_index
 from .wire import RefusedError, reply
 
 ROUTES = web.RouteTableDef()
@@ -19,9 +21,16 @@ FOREVER = "public, max-age=31536000, immutable"
 
 @ROUTES.get("/workflow_templates")
 async def get_templates(request: web.Request) -> web.Response:
-    """List the pack's template workflows."""
-    folder = editor_of(request).pack / "workflows"
-    return reply({"ganvas": [file.stem for file in sorted(folder.glob("*.json"))]})
+    """List no names: the index below has the pack's templates, with title and description."""
+    return reply({})
+
+
+@PAGES.get("/templates/{index:index(\\..+)?\\.json}")
+async def get_template_index(request: web.Request) -> web.Response:
+    """Describe the pack's template workflows, in whatever language."""
+    editor = editor_of(request)
+    folder = editor.pack / "workflows"
+    return reply(await asyncio.to_thread(template_index, folder, editor.registry))
 
 
 @ROUTES.get("/workflow_templates/ganvas/{name}")

@@ -20,6 +20,12 @@ from .wire import RefusedError, read_json, read_object, reply
 ROUTES = web.RouteTableDef()
 SETTINGS = "comfy.settings.json"
 MAX_SETTINGS = 4 * 2**20
+DEFAULTS = {"Comfy.Notification.ShowVersionUpdates": False}
+"""Settings that differ from the frontend's own: it would ask another host for its releases."""
+
+ASKED_FOR = {"user.css": "", "comfy.templates.json": "[]"}
+"""Files that every page asks for, and what stands for one that the user has not made."""
+
 CONTENT_TYPES = {".json": "application/json", ".css": "text/css"}
 LOCK = web.AppKey("settings lock", asyncio.Lock)
 
@@ -33,14 +39,14 @@ async def get_users(request: web.Request) -> web.Response:
 @ROUTES.get("/settings")
 async def get_settings(request: web.Request) -> web.Response:
     """Return all settings."""
-    return reply(await asyncio.to_thread(read_settings, editor_of(request)))
+    return reply({**DEFAULTS, **await asyncio.to_thread(read_settings, editor_of(request))})
 
 
 @ROUTES.get("/settings/{id}")
 async def get_setting(request: web.Request) -> web.Response:
     """Return one setting, null when it was never changed."""
     settings = await asyncio.to_thread(read_settings, editor_of(request))
-    return reply(settings.get(request.match_info["id"]))
+    return reply({**DEFAULTS, **settings}.get(request.match_info["id"]))
 
 
 @ROUTES.post("/settings")
@@ -118,12 +124,11 @@ def about(file: Path, folder: Path) -> dict[str, Any]:
 
 @ROUTES.get("/userdata/{file}")
 async def get_file(request: web.Request) -> web.StreamResponse:
-    """Return a file's content; the user's style sheet, which every page asks for, may be empty."""
-    if (
-        request.match_info["file"] == "user.css"
-        and not editor_of(request).user_file("user.css").exists()
-    ):
-        return web.Response(content_type="text/css")
+    """Return a file's content; those that every page asks for may be empty."""
+    name = request.match_info["file"]
+    if name in ASKED_FOR and not editor_of(request).user_file(name).exists():
+        kind = CONTENT_TYPES[Path(name).suffix]
+        return web.Response(text=ASKED_FOR[name], content_type=kind)
     path = _existing(request, "file")
     kind = CONTENT_TYPES.get(path.suffix, "application/octet-stream")
     headers = {"Content-Type": kind, "Cache-Control": "no-cache"}

@@ -11,7 +11,7 @@ import traceback
 from ...core.errors import Interrupted
 from ..engine import NodeFailedError, execute
 from .jobs import CANCELLED, COMPLETED, FAILED, Job
-from .messages import Reporter
+from .messages import OUT_OF_MEMORY, Reporter, is_out_of_memory
 from .state import Editor
 
 LOG = logging.getLogger("ganvas.editor")
@@ -39,7 +39,7 @@ class Worker:
             status = FAILED
             try:
                 status = self._run(job, reporter)
-            except Exception as error:  # a fault of ours outside any node
+            except BaseException as error:  # a fault of ours, sys.exit, a panic of a Rust library
                 LOG.exception("job %s failed outside its nodes", job.id)
                 reporter.record("execution_error", failure(job, error))
             finally:
@@ -64,14 +64,14 @@ class Worker:
             return CANCELLED
         except NodeFailedError as error:
             LOG.warning("%s", error)
-            if is_out_of_memory(error.original):
+            if is_out_of_memory(type(error.original).__name__, str(error.original)):
                 self._free_memory()
             return FAILED
         return COMPLETED
 
     def _free_memory(self) -> None:
         """Give back what can be computed again, so that the next job finds room."""
-        LOG.warning("out of memory: kept results are dropped; lower a batch or chunk size")
+        LOG.warning(OUT_OF_MEMORY)
         self.editor.cache.clear()
         release()
 
@@ -84,20 +84,12 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a node failed for want of memory, on the CPU or on a GPU."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "not enough memory" in str(error)
-    )
-
-
-def failure(job: Job, error: Exception) -> dict[str, object]:
-    """Return the fields of an execution_error that no node caused."""
+def failure(job: Job, error: BaseException) -> dict[str, object]:
+    """Return the fields of an execution_error that did not come through a node's own report."""
+    running = job.plan.nodes.get(job.node or "") if job.plan else None
     return {
         "node_id": job.node or "",
-        "node_type": "",
+        "node_type": running.spec.id if running else "",
         "executed": [],
         "exception_message": str(error),
         "exception_type": type(error).__name__,

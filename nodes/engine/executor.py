@@ -203,9 +203,7 @@ class _Run:
         needs = planned.spec.needs
         if needs is None:
             return []
-        known = {
-            name: link for name, link in planned.links.items() if link.node in self.entries
-        }
+        known = {name: link for name, link in planned.links.items() if link.node in self.entries}
         try:
             names = {
                 name
@@ -313,8 +311,7 @@ class _Run:
                 "exception_type": type(original).__name__,
                 "traceback": traceback.format_exception(original),
                 "current_inputs": {
-                    name: [value]
-                    for name, value in self.plan.nodes[failure.node_id].values.items()
+                    name: [value] for name, value in self.plan.nodes[failure.node_id].values.items()
                 },
                 "current_outputs": list(self.result.executed),
             },

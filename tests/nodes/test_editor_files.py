@@ -24,6 +24,7 @@ from ganvas.nodes.editor.state import Editor
 from .editor_client import Browser, png, with_browser
 
 TOKEN = "secret0123456789"
+BLUEPRINT = '{"definitions": {}, "extra": {"BlueprintSearchAliases": ["couple"]}}'
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def editor(small: Any, host: Any, tmp_path: Path) -> Editor:
         "pack/locales/zh/main.json": '{"settings": {}}',
         "pack/workflows/first.json": '{"nodes": []}',
         "pack/workflows/api/first.json": "{}",
-        "pack/subgraphs/face_pair.json": '{"definitions": {}}',
+        "pack/subgraphs/face_pair.json": BLUEPRINT,
         "secret.txt": "secret",
     }.items():
         path = tmp_path / name
@@ -191,15 +192,18 @@ def test_settings_are_kept_and_survive_a_damaged_file(editor):
     path = editor.user_files / "comfy.settings.json"
 
     async def check(browser: Browser) -> None:
-        assert await browser.get("/api/settings") == {}
+        quiet = {"Comfy.Notification.ShowVersionUpdates": False}
+        assert await browser.get("/api/settings") == quiet
         await browser.post("/api/settings", {"a": 1})
         await browser.post("/api/settings/Comfy.Locale", "zh")
-        assert await browser.get("/api/settings") == {"a": 1, "Comfy.Locale": "zh"}
+        assert await browser.get("/api/settings") == {**quiet, "a": 1, "Comfy.Locale": "zh"}
         assert await browser.get("/api/settings/Comfy.Locale") == "zh"
         assert await browser.get("/api/settings/nothing") is None
         await browser.post("/api/settings", [1], status=400)
+        await browser.post("/api/settings", dict.fromkeys(quiet, True))
+        assert await browser.get(f"/api/settings/{next(iter(quiet))}") is True
         path.write_text("{half")
-        assert await browser.get("/api/settings") == {}
+        assert await browser.get("/api/settings") == quiet
         assert path.with_suffix(".damaged").read_text() == "{half"
 
     with_browser(editor, check)
@@ -269,15 +273,26 @@ def test_the_frontend_finds_what_it_asks_for_at_its_start(editor):
         assert translations == {
             "zh": {"nodeDefs": {"Ganvas_X": {"display_name": "X"}}, "settings": {}}
         }
-        assert await browser.get("/api/workflow_templates") == {"ganvas": ["first"]}
+        assert await browser.get("/api/workflow_templates") == {}
+        for language in ("index", "index.zh"):
+            (group,) = await browser.get(f"/templates/{language}.json")
+            assert [template["name"] for template in group["templates"]] == ["first"]
         assert await browser.get("/api/workflow_templates/ganvas/first.json") == {"nodes": []}
         (about,) = (await browser.get("/api/global_subgraphs")).values()
-        assert about["name"] == "face pair"
+        assert about["name"] == "face pair" and about["info"] == {
+            "node_pack": "ganvas",
+            "category": "ganvas",
+            "search_aliases": ["couple"],
+        }
         blueprint = await browser.get("/api/global_subgraphs/ganvas-face_pair")
-        assert json.loads(blueprint["data"]) == {"definitions": {}}
+        assert blueprint["data"] == BLUEPRINT
         stats = await browser.get("/api/system_stats")
         assert stats["devices"][0]["type"] == "cpu" and stats["system"]["ram_total"] > 0
-        for path in ("/templates/index.json", "/api/embeddings", "/api/experiment/models/x"):
+        for path in (
+            "/api/userdata/comfy.templates.json",
+            "/api/embeddings",
+            "/api/experiment/models/x",
+        ):
             assert await browser.get(path) == []
         for path, text in {
             "/": "<html>",
