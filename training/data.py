@@ -1,0 +1,87 @@
+"""The data of a run, as its settings need them: images, pairs of images, or two domains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from ..core.data import ImageDataset, ImageDomains, open_dataset, open_domains
+from ..core.errors import InputError
+from .feed import Images, SyntheticImages, TwoSets
+
+Needs = Literal["images", "pairs", "domains"]
+"""What a system learns from."""
+
+_WORDS: dict[Needs, str] = {
+    "images": "single images",
+    "pairs": "pairs of images, as in --data pairs:PATH",
+    "domains": "two domains of images, as in --data domains:PATH_A,PATH_B",
+}
+_PAIR_CHANNELS = 6
+
+
+class _Channels:
+    """Some channels of a data set's images."""
+
+    labels: Tensor | None = None
+
+    def __init__(self, dataset: ImageDataset, channels: slice) -> None:
+        self.content_hash = dataset.content_hash
+        self.resolution = dataset.resolution
+        self._dataset = dataset
+        self._channels = channels
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def images(self, indices: Tensor) -> Tensor:
+        return self._dataset.images(indices)[:, self._channels]
+
+
+def open_images(name: str | Path, resolution: int, cache: Path, needs: Needs) -> Images | TwoSets:
+    """Open a data set for a system that learns from `needs`.
+
+    Args:
+        name: as `core.data.open_dataset` takes it, or `domains:PATH_A,PATH_B`.
+        resolution: side of the images.
+        cache: folder for rendered faces and indices.
+        needs: what the system learns from.
+
+    Raises:
+        InputError: not a data set, or one of another kind than needed.
+    """
+    if str(name).startswith("domains:"):
+        _check_kind("domains", needs)
+        return two_domains(open_domains(str(name), resolution, cache=cache))
+    if needs == "domains":
+        _check_kind("pairs" if str(name).startswith("pairs:") else "images", needs)
+    dataset = open_dataset(name, resolution, cache=cache)
+    if dataset.channels != _PAIR_CHANNELS:
+        _check_kind("images", needs)
+        return dataset
+    _check_kind("pairs", needs)
+    middle = _PAIR_CHANNELS // 2
+    first, second = (_Channels(dataset, s) for s in (slice(0, middle), slice(middle, None)))
+    return TwoSets(first, second, True, dataset.content_hash)
+
+
+def two_domains(domains: ImageDomains) -> TwoSets:
+    """Two domains as images with independent targets."""
+    return TwoSets(domains.a, domains.b, False, domains.content_hash)
+
+
+def synthetic_images(resolution: int, needs: Needs) -> Images | TwoSets:
+    """What `--dry-run` takes for data."""
+    images = SyntheticImages(resolution)
+    if needs == "images":
+        return images
+    return TwoSets(images, images, needs == "pairs", images.content_hash)
+
+
+def _check_kind(kind: Needs, needs: Needs) -> None:
+    if kind != needs:
+        raise InputError(
+            f"train: this preset learns from {_WORDS[needs]}; the data are {_WORDS[kind]}"
+        )
