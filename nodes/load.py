@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from ..core import checkpoints
-from ..core.checkpoints import file_hash
+from ..core.checkpoints import Architecture, file_hash
 from ..core.checkpoints.catalog import architecture_of
 from ..core.errors import InputError
 from ..core.restoration import convention_of
 from .context import MODEL_KINDS, Context, Host, architectures
-from .spec import Generator, ModelFile, Restorer, node
+from .spec import Generator, ModelFile, Restorer, String, node
 
 _USES = {"generator": "Load Generator", "restorer": "Load Restorer"}
 
@@ -22,27 +22,45 @@ def _content_hash(host: Host, values: Mapping[str, Any]) -> str:
     return file_hash(host.find_model(name)) if isinstance(name, str) else ""
 
 
-def _load(ctx: Context, name: str, kind: str) -> Any:
+def _load(ctx: Context, name: str, given: str, kind: str) -> Any:
     """Load a model; refuse one of another kind by saying what it is, before its weights are read.
 
     Raises:
         InputError: the file does not load, or is of another kind; names the widget and the file.
     """
     path = ctx.find_model(name)
+    try:
+        known = checkpoints.parse_given(checkpoints.split_given(given))
+    except InputError as error:
+        raise InputError(f"given: {error}") from error
     found = architecture_of(path)
-    if found is not None and found.id not in architectures(kind):
+    if found is not None:
+        _check_kind(name, found, kind)
+    try:
+        model = checkpoints.load_model(path, str(ctx.device), None, known)
+    except InputError as error:
+        raise InputError(f"model: {name}: {str(error).removeprefix(f'{path}: ')}") from error
+    _check_kind(name, checkpoints.ARCHITECTURES[model.arch], kind)
+    try:
+        if kind == "restorer":
+            convention_of(model)
+    except InputError as error:
+        raise InputError(f"model: {name}: {error}") from error
+    return model
+
+
+def _check_kind(name: str, found: Architecture, kind: str) -> None:
+    """Refuse a model of another kind than a node loads.
+
+    Raises:
+        InputError: it is; says what it is, and which node takes it.
+    """
+    if found.id not in architectures(kind):
         other = next((node for k, node in _USES.items() if found.id in architectures(k)), None)
         hint = f"; {other} takes it" if other else ""
         raise InputError(
             f"model: {name} is a {found.id} ({found.summary}), expected {MODEL_KINDS[kind]}{hint}"
         )
-    try:
-        model = checkpoints.load(path, device=str(ctx.device))
-        if kind == "restorer":
-            convention_of(model)
-    except InputError as error:
-        raise InputError(f"model: {name}: {str(error).removeprefix(f'{path}: ')}") from error
-    return model
 
 
 @node(
@@ -52,16 +70,22 @@ def _load(ctx: Context, name: str, kind: str) -> Any:
     aliases=("stylegan", "gan", "checkpoint", "model", "faces", "pkl", "ffhq"),
     fingerprint=_content_hash,
 )
-def load_generator(ctx: Context, model: Annotated[str, ModelFile("generator")]) -> Generator:
+def load_generator(
+    ctx: Context,
+    model: Annotated[str, ModelFile("generator")],
+    given: Annotated[str, String(optional=True)] = "",
+) -> Generator:
     """Load a generator of faces from a file. Nothing in the file is executed.
 
     Args:
         model: The demo model, or a file in models/ganvas: .safetensors, .pkl, .pt, .pth or .ckpt.
+        given: What the file itself does not say, as KEY=VALUE such as conv_clamp=256; several
+            between commas.
 
     Returns:
         generator: The generator, for Sample Latents, Synthesize and Find Directions.
     """
-    return _load(ctx, model, "generator")
+    return _load(ctx, model, given, "generator")
 
 
 @node(
@@ -71,13 +95,19 @@ def load_generator(ctx: Context, model: Annotated[str, ModelFile("generator")]) 
     aliases=("restoration", "face restore", "model", "checkpoint", "gfpgan", "codeformer"),
     fingerprint=_content_hash,
 )
-def load_restorer(ctx: Context, model: Annotated[str, ModelFile("restorer")]) -> Restorer:
+def load_restorer(
+    ctx: Context,
+    model: Annotated[str, ModelFile("restorer")],
+    given: Annotated[str, String(optional=True)] = "",
+) -> Restorer:
     """Load a face restoration model from a file. Nothing in the file is executed.
 
     Args:
         model: The demo model, or a file in models/ganvas: .safetensors, .pkl, .pt, .pth or .ckpt.
+        given: What the file itself does not say, as KEY=VALUE such as num_heads=8; several
+            between commas.
 
     Returns:
         restorer: The restorer, for Restore Faces.
     """
-    return _load(ctx, model, "restorer")
+    return _load(ctx, model, given, "restorer")

@@ -7,7 +7,7 @@
 from .catalog import list_models
 from .convert import Conversion, convert
 from .finding import find_model, model_folders, resolve_model
-from .given import parse_given
+from .given import parse_given, split_given
 from .model import Model, file_hash, load, load_model
 from .registry import ARCHITECTURES, Architecture
 from .report import Report, inspect
@@ -30,4 +30,5 @@ __all__ = [
     "parse_given",
     "resolve_model",
     "save",
+    "split_given",
 ]

@@ -1,5 +1,6 @@
 """KEY=VALUE: what a user knows about a checkpoint that the file does not say."""
 
+import re
 from collections.abc import Iterable
 
 from ..errors import InputError
@@ -23,6 +24,11 @@ def parse_given(texts: Iterable[str]) -> dict[str, object]:
             raise InputError(f"{key} is given twice")
         result[key] = _value(value)
     return result
+
+
+def split_given(text: str) -> list[str]:
+    """The KEY=VALUE of one text, between which lie spaces, commas, semicolons or line ends."""
+    return [part for part in re.split(r"[\s,;]+", text) if part]
 
 
 def _value(text: str) -> object:

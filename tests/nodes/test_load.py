@@ -11,7 +11,7 @@ from numpy.random import RandomState
 
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
-from ganvas.core.models import pggan, stylegan3
+from ganvas.core.models import pggan, stylegan2, stylegan3
 from ganvas.core.models.cyclegan_resnet import CycleGANResNet
 from ganvas.core.models.gfpgan import GFPGAN
 from ganvas.core.models.rrdbnet import RRDBNet
@@ -65,7 +65,8 @@ def call(context: Context, name: str, **inputs: Any) -> Any:
     ],
 )
 def test_all_files_are_listed_and_those_that_fit_come_first(context, node, fitting):
-    (widget,) = registry()[f"Ganvas_{node}"].widgets
+    widget, given = registry()[f"Ganvas_{node}"].widgets
+    assert given.name == "given" and given.optional and given.default == ""
     names = widget.list_options(context.host)
     mine = [name for name in names if not name.startswith("faces-")]
     assert mine[: len(fitting)] == fitting
@@ -188,3 +189,49 @@ def test_each_architectures_convention():
         convention_of(model_of("srvgg", network, in_channels=1))
     with pytest.raises(InputError, match="expected a restoration model, got a patchgan"):
         convention_of(model_of("patchgan", network))
+
+
+def test_what_a_file_does_not_say_can_be_given(context, models):
+    torch.manual_seed(0)
+    network = stylegan2.Generator(
+        z_dim=6, w_dim=8, img_resolution=16, channel_base=64, channel_max=8, conv_clamp=0.25
+    )
+    torch.save(network.state_dict(), models / "clamped.pth")
+    plain = call(context, "LoadGenerator", model="clamped.pth")
+    same = call(context, "LoadGenerator", model="clamped.pth", given=" \n")
+    told = call(
+        context, "LoadGenerator", model="clamped.pth", given="conv_clamp=0.25, w_avg_beta=1"
+    )
+    assert plain.config == same.config and plain.config["conv_clamp"] is None
+    assert (told.config["conv_clamp"], told.config["w_avg_beta"]) == (0.25, 1)
+    z = published_z(1)
+    assert torch.equal(told.generator(z), network.eval()(z))
+    (models / "clamped.pth").unlink()
+
+
+def test_a_file_that_needs_what_is_given_gets_it(context, models):
+    network = SRVGG(num_feat=4, num_conv=1, scale=2, activation="relu")
+    torch.save(network.state_dict(), models / "needs.pth")
+    with pytest.raises(InputError, match=r"^model: needs\.pth: activation cannot be inferred .*=V"):
+        call(context, "LoadRestorer", model="needs.pth")
+    model = call(context, "LoadRestorer", model="needs.pth", given="activation=relu")
+    assert model.config["activation"] == "relu"
+    with pytest.raises(InputError, match=r"^model: needs\.pth is a srvgg .*; Load Restorer takes"):
+        call(context, "LoadGenerator", model="needs.pth", given="activation=relu")
+    (models / "needs.pth").unlink()
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("conv_clamp", r"^given: expected KEY=VALUE such as conv_clamp=256, got 'conv_clamp'$"),
+        ("conv_clamp=1 conv_clamp=2", r"^given: conv_clamp is given twice$"),
+        ("colour=red", r"^model: pggan\.pth: colour cannot be given for a pggan-gen.*: c_dim, "),
+        ("c_dim=red", r"^model: pggan\.pth: c_dim should be a whole number, got 'red'$"),
+    ],
+)
+def test_what_cannot_be_given_is_refused(context, given, reason):
+    with pytest.raises(InputError, match=reason):
+        call(context, "LoadGenerator", model="pggan.pth", given=given)
+    with pytest.raises(InputError, match=r"a ganvas file says everything itself; a was given"):
+        call(context, "LoadGenerator", model="faces-stylegan2-64", given="a=1")
