@@ -8,7 +8,14 @@ from ..core.chunks import in_chunks
 from ..core.restoration import PRESETS, Degradation, convention_of, degrade
 from ..core.restoration.apply import restore
 from .context import Context
-from .convert import image_to_model, image_to_unit, model_to_image, unit_to_image
+from .convert import (
+    MAX_PIXELS,
+    check_image,
+    image_to_model,
+    image_to_unit,
+    model_to_image,
+    unit_to_image,
+)
 from .spec import MAX_SEED, Choice, Float, Image, Int, Restorer, Seed, node
 
 CHUNK = 8
@@ -81,6 +88,7 @@ def restore_faces(
     image: Image,
     strength: Annotated[float, Float(0.0, 1.0, slider=True)] = 1.0,
     chunk_size: Annotated[int, Int(1, 256)] = 8,
+    upscale: Annotated[int, Int(1, 8, optional=True)] = 1,
 ) -> Image:
     """Restore damaged faces. Images should show one upright face each, cropped to the head.
 
@@ -89,16 +97,19 @@ def restore_faces(
         image: Damaged faces of any size; alpha is dropped.
         strength: 0 keeps the input, 1 gives the model's result, values between blend the two.
         chunk_size: Images computed at once; lower it when memory runs out. The result is the same.
+        upscale: Factor of the result's size; with 1 it is the input's.
 
     Returns:
-        image: Restored faces of the same size.
+        image: Restored faces, of the input's size times upscale.
     """
+    check_image(image, max_pixels=MAX_PIXELS // upscale**2)
     images = image_to_model(image)
     restored = restore(
         restorer.network,
         images,
         convention=convention_of(restorer),
         strength=strength,
+        scale=upscale,
         chunk=chunk_size,
         report=lambda done, total, x: ctx.progress(done, total, x.add(1).div(2).clamp(0, 1)),
     )

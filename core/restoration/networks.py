@@ -33,30 +33,42 @@ class Convention:
     high: float = 1.0
     size: int | None = None
 
-    def apply(self, network: nn.Module, images: Tensor) -> Tensor:
-        """Run the network on images in -1..1, and bring its result back to their size and range.
+    def apply(self, network: nn.Module, images: Tensor, scale: int = 1) -> Tensor:
+        """Run the network on images in -1..1, and bring its result to their size times `scale`.
 
         Faces of another size are enlarged or reduced to the network's, and those that are not
-        square first get edges repeated to a square. The result of a network that enlarges is
-        reduced to the size of its input. Shapes: [N, 3, H, W] -> [N, 3, H, W] float32 on the CPU.
+        square first get edges repeated to a square. Of faces larger than the network's size, the
+        detail that it never saw is added to its result, which so is never blurrier than they are.
+        Shapes: [N, 3, H, W] -> [N, 3, H * scale, W * scale] float32 on the CPU.
         """
         height, width = images.shape[2:]
+        x = images.float().cpu()
+        if self.size is None:
+            return _resized(self._run(network, x), height * scale, width * scale)
         side = max(height, width)
         top, left = (side - height) // 2, (side - width) // 2
-        x = images.float().cpu()
-        if self.size is not None:
-            edges = (left, side - width - left, top, side - height - top)
-            x = nn.functional.pad(x, edges, mode="replicate")
-            x = _resized(x, self.size, self.size).clamp(-1, 1)
+        edges = (left, side - width - left, top, side - height - top)
+        square = nn.functional.pad(x, edges, mode="replicate")
+        seen = _resized(square, self.size, self.size)
+        y = _resized(self._run(network, seen.clamp(-1, 1)), side * scale, side * scale)
+        if side > self.size:
+            y = y + _resized(square, *y.shape[2:]) - _resized(seen, *y.shape[2:])
+        rows, columns = slice(top * scale, None), slice(left * scale, None)
+        return y[:, :, rows, columns][:, :, : height * scale, : width * scale]
+
+    def _run(self, network: nn.Module, x: Tensor) -> Tensor:
+        """The network's images in -1..1, of whatever size it makes them."""
         half = (self.high - self.low) / 2
         # At -1..1 nothing is computed, so that such a network sees the very images.
         plain = (self.low, self.high) == (-1.0, 1.0)
         device = next(network.parameters()).device
         y = network((x if plain else (x + 1) * half + self.low).to(device)).float().cpu()
-        y = y if plain else (y - self.low) / half - 1
-        if self.size is None:
-            return _resized(y, height, width)
-        return _resized(y, side, side)[:, :, top : top + height, left : left + width]
+        return y if plain else (y - self.low) / half - 1
+
+
+def enlarged(images: Tensor, scale: int) -> Tensor:
+    """Images bicubically enlarged by a whole factor, [N, C, H, W] -> [N, C, H * s, W * s]."""
+    return _resized(images, images.shape[2] * scale, images.shape[3] * scale)
 
 
 def convention_of(model: Model) -> Convention:

@@ -235,3 +235,13 @@ def test_what_cannot_be_given_is_refused(context, given, reason):
         call(context, "LoadGenerator", model="pggan.pth", given=given)
     with pytest.raises(InputError, match=r"a ganvas file says everything itself; a was given"):
         call(context, "LoadGenerator", model="faces-stylegan2-64", given="a=1")
+
+
+def test_restoring_can_enlarge(context):
+    restorer = call(context, "LoadRestorer", model="gfpgan.pth")
+    image = torch.rand(2, 16, 12, 3)
+    result = call(context, "RestoreFaces", restorer=restorer, image=image, upscale=2)
+    assert result.shape == (2, 32, 24, 3)
+    with pytest.raises(InputError, match=r"^image: .* more than the limit"):
+        vast = torch.zeros(1).expand(5, 3000, 3000, 3)
+        call(context, "RestoreFaces", restorer=restorer, image=vast, upscale=8)
