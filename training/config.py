@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,6 +22,8 @@ class RunConfig(BaseModel):
     """What every preset has in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    needs: ClassVar[Literal["images", "pairs", "domains"]] = "images"
+    """What a run learns from."""
 
     resolution: int = Field(
         ge=8, le=2048, description="width and height of the images, a power of two"
@@ -52,6 +54,18 @@ class RunConfig(BaseModel):
     )
     tick_kimg: float = Field(
         default=1.0, gt=0, le=MAX_KIMG, description="distance of progress lines"
+    )
+    watch_images: int = Field(
+        default=256, ge=0, description="samples per snapshot to see mode collapse; 0: off"
+    )
+    swd_images: int = Field(
+        default=0,
+        ge=0,
+        description="samples per snapshot for the sliced Wasserstein distance; 0: off",
+    )
+    report: bool = Field(default=True, description="write report.html; needs ganvas[train]")
+    tensorboard: bool = Field(
+        default=False, description="write the log as TensorBoard events too; needs ganvas[train]"
     )
     keep: int = Field(default=2, ge=1, description="snapshots kept")
     amp: Literal["none", "bf16"] = Field(default="none", description="autocast of the convolutions")

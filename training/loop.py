@@ -11,15 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..core.data import open_dataset
 from ..core.errors import InputError
 from ..core.files import atomic_write, check_output_folder
-from . import distributed, snapshot
+from . import distributed, html, snapshot
 from .config import RunConfig, override
-from .feed import Feed, Images, SyntheticImages, to_float
+from .data import open_images, synthetic_images
+from .feed import Feed, Images, TwoSets, to_float
 from .presets import Preset, find_preset
 from .report import Reporter
 from .resume import compare, state_to_continue
+from .scores import Scores, alarms
 from .stopping import require_finite_losses, require_finite_tensors, stop_signals
 from .system import System
 from .systems import build
@@ -105,12 +106,14 @@ def _run(
 
     state_path = state_to_continue(outdir, resume)
     state = snapshot.read(state_path) if state_path is not None else None
-    reporter = Reporter(outdir if ranks.main else None, config.total_steps * config.batch, say)
+    images = config.total_steps * config.batch
+    reporter = Reporter(outdir if ranks.main else None, images, say, config.tensorboard)
     notes = compare(preset.name, config, state) if state is not None else []
 
-    dataset: Images = SyntheticImages(config.resolution)
-    if data is not None:
-        dataset = open_dataset(data, config.resolution, cache=outdir.parent)
+    if data is None:
+        dataset = synthetic_images(config.resolution, config.needs)
+    else:
+        dataset = open_images(data, config.resolution, outdir.parent, config.needs)
     feed = Feed(dataset, config, ranks.rank, ranks.world)
     system = build(config, feed, ranks)
     first = 0
@@ -120,11 +123,12 @@ def _run(
     elif config.init is not None:
         notes.append(initialise(system, Path(config.init)))
 
-    run = _Run(preset.name, config, ranks, outdir, dataset, system, reporter)
+    scores = Scores(config, feed, ranks)
+    run = _Run(preset.name, config, ranks, outdir, dataset, system, scores, reporter)
     run.start(first, state_path, notes)
     ticks, snapshots = config.steps(config.tick_kimg), config.steps(config.snapshot_kimg)
     step, outcome = first, "finished"
-    with closing(feed), stop_signals() as stopped:
+    with closing(feed), closing(reporter), stop_signals() as stopped:
         while step < config.total_steps:
             system.step(step)
             step += 1
@@ -133,7 +137,7 @@ def _run(
             if due or step % ticks == 0:
                 run.tick(step)
             if due:
-                run.save(step)
+                run.save(step, last=stop or step == config.total_steps)
             if stop and step < config.total_steps:
                 outcome = "interrupted"
                 reporter.say("interrupted; the same command continues this run")
@@ -149,8 +153,9 @@ class _Run:
     config: RunConfig
     ranks: distributed.Ranks
     outdir: Path
-    dataset: Images
+    dataset: Images | TwoSets
     system: System
+    scores: Scores
     reporter: Reporter
 
     def start(self, first: int, state_path: Path | None, notes: list[str]) -> None:
@@ -173,21 +178,23 @@ class _Run:
             f"{where}step {first} to {config.total_steps}"
         )
         if state_path is None:
-            self.reporter.grid("reals.png", _reals(self.dataset), columns=_REALS_COLUMNS)
+            self.reporter.grid(html.REALS, _reals(self.dataset), columns=_REALS_COLUMNS)
 
     def tick(self, step: int) -> None:
         """Log the losses since the last tick, after `step` steps."""
         images = step * self.config.batch
         means = self.system.meter.drain(self.ranks)
+        histograms = self.system.meter.drain_histograms(self.ranks)
         require_finite_losses(means, images / 1000, self.outdir)
-        self.reporter.tick(images, means)
+        self.reporter.tick(images, means, histograms)
 
-    def save(self, step: int) -> None:
+    def save(self, step: int, last: bool) -> None:
         """Write a snapshot after `step` steps; every rank takes part, the main one writes."""
         images = step * self.config.batch
         tensors = self.system.state()
         require_finite_tensors(tensors, images / 1000, self.outdir)
-        values = self.system.evaluate()
+        values = self.scores.measure(self.system)
+        neighbours = self.scores.neighbours(self.system) if last else None
         if self.ranks.main:
             threads = torch.get_num_threads()
             training = {
@@ -210,10 +217,35 @@ class _Run:
             self.reporter.grid(f"samples-{images:010d}.png", samples, columns)
             model = self.system.model(training)
             path = snapshot.write(self.outdir, model, state, self.config.keep)
-            self.reporter.log("snapshot", images, {**values, "model": path.name})
-            text = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-            self.reporter.say(f"snapshot {path}{text}")
+            self.reporter.snapshot(images, path.name, values, self.system.headline)
+            for alarm in alarms(values):
+                self.reporter.log("alarm", images, {"text": alarm})
+                self.reporter.say(f"warning: {alarm}")
+            if neighbours is not None:
+                self.reporter.grid(html.NEIGHBOURS, neighbours, len(neighbours) // 2)
+            if self.config.report:
+                self._write_report(last)
         self.ranks.wait()
+
+    def _write_report(self, last: bool) -> None:
+        """Bring `report.html` up to date, where its curves can be drawn."""
+        if html.is_available():
+            html.write_report(self.outdir, self.preset, self.system.headline, self._notes())
+        elif last:
+            self.reporter.say("no report.html: its curves need ganvas[train] (matplotlib)")
+
+    def _notes(self) -> dict[str, str]:
+        """What a reader of the report wants to know first."""
+        sizes = {
+            f"parameters of {name}": f"{sum(p.numel() for p in module.parameters()):,}"
+            for name, module in self.system.networks.items()
+        }
+        data = f"{len(self.dataset)} images of {self.config.resolution} px"
+        return {
+            "data": f"{data}, hash {self.dataset.content_hash[:16]}",
+            "ranks": f"{self.ranks.world} on {self.ranks.device}",
+            **sizes,
+        }
 
 
 def _make_folder(outdir: Path) -> None:
@@ -223,7 +255,7 @@ def _make_folder(outdir: Path) -> None:
         raise InputError(f"train: cannot write to {outdir} ({error.strerror or error})") from error
 
 
-def _reals(dataset: Images) -> Tensor:
+def _reals(dataset: Images | TwoSets) -> Tensor:
     """The first images, float32 -1..1."""
     count = min(_REALS_COUNT, len(dataset))
     return to_float(dataset.images(torch.arange(count)), torch.device("cpu"), False)

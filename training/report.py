@@ -1,4 +1,4 @@
-"""What a run tells: one line per tick, `log.jsonl`, sample grids."""
+"""What a run tells: one line per tick, `log.jsonl`, TensorBoard events, sample grids."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..core.files import atomic_path, atomic_write
 from ..core.images import contact_sheet, save_png
+from .board import Board, require_tensorboard
 
 LOG = "log.jsonl"
-_SHOWN = (
-    "l1", "loss_d", "loss_g", "r1", "path_length", "logits_real", "logits_fake", "augment_p",
-)  # fmt: skip
+
+
+class Headline(NamedTuple):
+    """The number that tells one snapshot from a better one."""
+
+    name: str
+    higher_is_better: bool
 
 
 class Reporter:
@@ -29,11 +34,23 @@ class Reporter:
         folder: the run's folder; None for ranks that stay silent.
         total_images: length of the run.
         say: where progress lines go; None: standard error.
+        tensorboard: write TensorBoard events beside the log.
+
+    Raises:
+        InputError: TensorBoard is asked for and not installed.
     """
 
     def __init__(
-        self, folder: Path | None, total_images: int, say: Callable[[str], None] | None = None
+        self,
+        folder: Path | None,
+        total_images: int,
+        say: Callable[[str], None] | None = None,
+        tensorboard: bool = False,
     ) -> None:
+        if tensorboard:
+            require_tensorboard()
+        self._tensorboard = tensorboard
+        self._board: Board | None = None
         self._folder = folder
         self._total = total_images
         self._say = say
@@ -59,21 +76,44 @@ class Reporter:
         kept = [line for line in lines if _images_of(line) <= images]
         if len(kept) != len(lines):
             atomic_write(path, "".join(line + "\n" for line in kept))
+        if self._tensorboard:
+            self._board = Board(self._folder, images)
 
-    def tick(self, images: int, means: dict[str, float]) -> None:
-        """Log the averages since the last tick."""
+    def close(self) -> None:
+        """Flush what is not yet on the disk."""
+        if self._board is not None:
+            self._board.close()
+
+    def tick(self, images: int, means: dict[str, float], histograms: dict[str, list[int]]) -> None:
+        """Log the averages, and histograms of `meter.BINS` bins, since the last tick."""
         now = time.perf_counter()
-        shown = max(1, images - self._images)
-        seconds = (now - self._last) / shown * 1000
+        seconds = (now - self._last) / max(1, images - self._images) * 1000
         self._last, self._images = now, images
         memory = _memory_gib()
-        self.log("tick", images, {**means, "s_per_kimg": round(seconds, 3), "memory_gib": memory})
+        cost = {"s_per_kimg": round(seconds, 3), "memory_gib": memory}
+        values: dict[str, Any] = {**means, **cost}
+        if histograms:
+            values["histograms"] = histograms
+        self.log("tick", images, values)
         left = (self._total - images) / 1000 * seconds
-        values = [f"{name} {means[name]:.4g}" for name in _SHOWN if name in means]
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         self.say(
             f"kimg {images / 1000:8.2f} of {self._total / 1000:g}  {seconds:6.2f} s/kimg  "
-            f"{_duration(left)} left  {memory:.2f} GiB  {'  '.join(values)}"
+            f"{_duration(left)} left  {memory:.2f} GiB  {shown}"
         )
+
+    def snapshot(
+        self, images: int, model: str, values: dict[str, float], headline: Headline
+    ) -> None:
+        """Log the numbers of a snapshot, and say how its headline compares with the best before."""
+        if self._folder is None:
+            return
+        self.log("snapshot", images, {**values, "model": model})
+        text = "".join(f"  {name} {value:.4g}" for name, value in values.items())
+        best = best_snapshot(read_log(self._folder), headline)
+        if best is not None:
+            text += f"  (best {headline.name} {best[headline.name]:.4g} at kimg {best['kimg']:g})"
+        self.say(f"snapshot {self._folder / model}{text}")
 
     def log(self, event: str, images: int, values: dict[str, Any]) -> None:
         """Append one line to `log.jsonl`."""
@@ -82,6 +122,8 @@ class Reporter:
         record = {"event": event, "images": images, "kimg": images / 1000, **values}
         with open(self._folder / LOG, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        if self._board is not None:
+            self._board.write(images, values)
 
     def grid(self, name: str, images: Tensor, columns: int) -> None:
         """Write images [N, 3, H, W] in -1..1 as one PNG."""
@@ -90,6 +132,20 @@ class Reporter:
         sheet = contact_sheet(images.float().cpu().add(1).div(2).clamp(0, 1), columns)
         with atomic_path(self._folder / name) as temporary:
             save_png(temporary, sheet.permute(1, 2, 0), None)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; none where there is none, without damaged ones."""
+    path = folder / LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines if math.isfinite(_images_of(line))]
+
+
+def best_snapshot(log: list[dict[str, Any]], headline: Headline) -> dict[str, Any] | None:
+    """The log line of the snapshot with the best headline number, None without any."""
+    shots = [line for line in log if line["event"] == "snapshot" and headline.name in line]
+    choose = max if headline.higher_is_better else min
+    return choose(shots, key=lambda line: line[headline.name], default=None)
 
 
 def _images_of(line: str) -> float:

@@ -28,18 +28,20 @@ LATEST = "latest.json"
 MODEL = "model.safetensors"
 # Names under which `atomic_path` writes what a run writes, until it is whole.
 _UNFINISHED = (
-    ".model-*", ".training-state-*", ".latest-*", ".samples-*", ".reals-*", ".config-*",
+    ".model-*", ".training-state-*", ".latest-*", ".samples-*", ".reals-*", ".neighbours-*",
+    ".config-*", ".report-*",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What goes into the model file."""
+    """What goes into the model file; see `core.checkpoints.save`."""
 
     arch: str
     config: Mapping[str, object]
     tensors: Mapping[str, Tensor]
     training: Mapping[str, object]
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def write(folder: Path, model: ModelFile, state: State, keep: int) -> Path:
             config=model.config,
             tensors=model.tensors,
             training=model.training,
+            networks=model.networks,
         )
         with atomic_path(state_path) as temporary:
             save_file(tensors, temporary, metadata=meta)

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from .ema import ema_beta, update_ema
 from .feed import Feed, to_float
 from .meter import Meter
 from .regularisers import lazy_adam
+from .report import Headline
 from .snapshot import ModelFile
 
 
@@ -51,9 +53,12 @@ class System(ABC):
         averages: names of averaged networks, with the names of those whose weights they average.
 
     Attributes:
+        headline: the number by which snapshots are compared, where it is measured.
         networks, averages: modules by name.
         meter: averages of losses since the last look.
     """
+
+    headline: ClassVar[Headline] = Headline("swd_mean", higher_is_better=False)
 
     def __init__(
         self,
@@ -93,9 +98,16 @@ class System(ABC):
     def grid(self) -> tuple[Tensor, int]:
         """Fixed-seed samples [N, C, H, W] in -1..1, and the columns to show them in."""
 
-    @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """Metrics for the log at a snapshot."""
+        """Numbers of the system's own for the log at a snapshot; the same on every rank."""
+        return {}
+
+    def samples(self, sample: np.ndarray) -> Tensor | None:
+        """Samples of the averaged model, by number: [N, C, H, W] in -1..1.
+
+        None for systems that draw no samples of the data, such as restorers.
+        """
+        return None
 
     def update(self, name: str) -> None:
         """Average a network's gradients over ranks, take one step of its Adam, forget them."""

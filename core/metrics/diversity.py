@@ -32,8 +32,8 @@ class Diversity(NamedTuple):
     ratio_full: float | None = None
 
 
-def _reduced(images: Tensor) -> Tensor:
-    """Images reduced to 16 px by means over areas, flattened: float32 [N, D]."""
+def thumbnails(images: Tensor) -> Tensor:
+    """Images [N, C, H, W] reduced to 16 px by means over areas, flattened: float32 [N, D]."""
     size = [min(SMALL, side) for side in images.shape[2:]]
     parts = [
         interpolate(as_float("diversity", part), size=size, mode="area").flatten(1)
@@ -70,8 +70,8 @@ def nearest_neighbours(images: Tensor, reference: Tensor | None = None) -> tuple
     Raises:
         ValueError: other shapes, dtypes or ranges, or fewer than two images to compare.
     """
-    ours = _reduced(images)
-    theirs = ours if reference is None else _reduced(reference)
+    ours = thumbnails(images)
+    theirs = ours if reference is None else thumbnails(reference)
     if ours.shape[1] != theirs.shape[1] or (reference is None and len(ours) < 2):
         raise ValueError(
             f"nearest_neighbours: comparable sets expected, got {tuple(images.shape)} and "
@@ -110,12 +110,12 @@ def pairwise_diversity(
     """
     if images.shape[0] < 2 or (reference is not None and reference.shape[0] < 2):
         raise ValueError("pairwise_diversity: at least two images are needed")
-    small = _rms_between_pairs(_reduced(images))
+    small = _rms_between_pairs(thumbnails(images))
     full = _rms_between_pairs(as_float("pairwise_diversity", images).flatten(1))
     _, distances = nearest_neighbours(images)
     if reference is None:
         return Diversity(small, full, float((distances < near * small).double().mean()))
-    reference_small = _rms_between_pairs(_reduced(reference))
+    reference_small = _rms_between_pairs(thumbnails(reference))
     reference_full = _rms_between_pairs(as_float("pairwise_diversity", reference).flatten(1))
     return Diversity(
         rms_small=small,

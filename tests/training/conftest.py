@@ -30,6 +30,8 @@ TINY = [
     "pl_weight=1",
     "pl_interval=3",
     "ema_kimg=0.02",
+    "watch_images=16",
+    "report=false",
 ]
 
 BIND = f"import runpy; runpy.run_path({str(ROOT / 'tests' / 'conftest.py')!r})\n"

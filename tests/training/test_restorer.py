@@ -30,6 +30,7 @@ SMALL = [
     "total_kimg=0.024",
     "gan_start_kimg=0.008",
     "r1_interval=2",
+    "report=false",
 ]
 
 

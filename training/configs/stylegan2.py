@@ -50,11 +50,6 @@ class StyleGAN2Config(RunConfig):
     ada_kimg: float = Field(
         default=500.0, gt=0, description="p goes from 0 to 1 in this many kimg at most"
     )
-    swd_images: int = Field(
-        default=0,
-        ge=0,
-        description="images per snapshot for the sliced Wasserstein distance; 0: off",
-    )
 
     @property
     def group(self) -> int:

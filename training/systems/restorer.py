@@ -18,6 +18,7 @@ from .. import losses, regularisers
 from ..configs.restorer import RestorerConfig
 from ..distributed import Ranks
 from ..feed import Feed
+from ..report import Headline
 from ..snapshot import ModelFile
 from ..streams import Stream, seeds, uniforms
 from ..system import System, Trained, initial_weights
@@ -36,6 +37,7 @@ class RestorerSystem(System):
     """
 
     config: RestorerConfig
+    headline = Headline("psnr", higher_is_better=True)
 
     def __init__(self, config: RestorerConfig, feed: Feed, ranks: Ranks) -> None:
         with initial_weights(config.seed):
@@ -85,8 +87,8 @@ class RestorerSystem(System):
             loss = losses.discriminator_loss(real_logits, fake_logits)
             (loss / len(cleans)).backward()
             self.meter.add("loss_d", loss)
-            self.meter.add("logits_real", real_logits)
-            self.meter.add("logits_fake", fake_logits)
+            self.meter.add_distribution("logits_real", real_logits)
+            self.meter.add_distribution("logits_fake", fake_logits)
         self.update("D")
         return kept
 

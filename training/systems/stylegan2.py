@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.metrics import sliced_wasserstein
 from ...core.models.stylegan2 import Generator
 from ...core.models.stylegan2_discriminator import Discriminator
 from .. import losses, regularisers
 from ..augment import Augmenter, make_augmenter
 from ..configs.stylegan2 import StyleGAN2Config
 from ..distributed import Ranks
-from ..feed import Feed, to_float
+from ..feed import Feed
 from ..snapshot import ModelFile
 from ..streams import Stream, normal, seeds, uniforms
 from ..system import System, Trained, initial_weights
@@ -108,8 +107,8 @@ class StyleGAN2System(System):
             loss = losses.discriminator_loss(real_logits, fake_logits)
             (loss / len(reals)).backward()
             self.meter.add("loss_d", loss)
-            self.meter.add("logits_real", real_logits)
-            self.meter.add("logits_fake", fake_logits)
+            self.meter.add_distribution("logits_real", real_logits)
+            self.meter.add_distribution("logits_fake", fake_logits)
             if self.augmenter is not None:
                 self.augmenter.observe(real_logits)
         self.update("D")
@@ -231,16 +230,9 @@ class StyleGAN2System(System):
         """Fixed-seed samples of the averaged generator at truncation psi 1."""
         return self._sample(np.arange(_GRID_COUNT), Stream.GRID), _GRID_COLUMNS
 
-    def evaluate(self) -> dict[str, float]:
-        """Sliced Wasserstein distance of averaged samples to real images, where asked for."""
-        count = min(self.config.swd_images, len(self.feed.dataset))
-        if count == 0:
-            return {}
-        fakes = self._sample(np.arange(count), Stream.EVALUATE).cpu()
-        chosen = torch.linspace(0, len(self.feed.dataset) - 1, count).long()
-        reals = to_float(self.feed.dataset.images(chosen), torch.device("cpu"), False)
-        result = sliced_wasserstein(fakes.add(1).div(2), reals.add(1).div(2), normalise="reference")
-        return {f"swd_{level}": value for level, value in result.items()}
+    def samples(self, sample: np.ndarray) -> Tensor:
+        """Samples of the averaged generator at truncation psi 1."""
+        return self._sample(sample, Stream.EVALUATE)
 
     @torch.no_grad()
     def _sample(self, sample: np.ndarray, stream: Stream) -> Tensor:

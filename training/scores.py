@@ -1,0 +1,122 @@
+"""What is measured at a snapshot: a system's own numbers, metrics of its samples, and collapse."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.metrics import nearest_neighbours, pairwise_diversity, sliced_wasserstein
+from ..core.metrics.modes import Modes
+from .config import RunConfig
+from .distributed import Ranks
+from .feed import Feed
+from .system import System
+
+ALARM = 0.5
+"""Below this share of the data's own diversity, or of its modes, a run is said to collapse."""
+_IMAGES_PER_MODE = 12  # at least; so that real images visit every mode again
+_MAX_MODES = 20
+SEARCHED = 5000
+_CHUNK = 64
+
+
+class Scores:
+    """Compares samples with real images of the training data.
+
+    Args:
+        config: `watch_images` and `swd_images`.
+        feed: the real images; the first ones serve as reference.
+        ranks: draw the samples together.
+    """
+
+    def __init__(self, config: RunConfig, feed: Feed, ranks: Ranks) -> None:
+        self._config = config
+        self._feed = feed
+        self._ranks = ranks
+        self._modes: Modes | None = None
+
+    def measure(self, system: System) -> dict[str, float]:
+        """Numbers for the log; every rank takes part and gets the same ones.
+
+        "diversity" is the root mean square difference of two samples over that of two real images,
+        "modes" the share of the data in clusters that the samples visit, "swd_*" as
+        `core.metrics.sliced_wasserstein`.
+        """
+        config = self._config
+        values = system.evaluate()
+        count = min(max(config.watch_images, config.swd_images), self._feed.count)
+        fakes = self._samples(system, count) if count > 1 else None
+        if fakes is None:
+            return values
+        reals = self._reals(count)
+        if config.watch_images > 1:
+            watched = min(config.watch_images, count)
+            found = pairwise_diversity(fakes[:watched], reals[:watched])
+            if found.ratio_small is not None:
+                values["diversity"] = found.ratio_small
+            modes = min(_MAX_MODES, watched // _IMAGES_PER_MODE)
+            if modes > 1:
+                if self._modes is None:
+                    self._modes = Modes(reals[:watched], modes)
+                values["modes"] = self._modes.coverage(fakes[:watched])
+        if config.swd_images > 1:
+            compared = min(config.swd_images, count)
+            found = sliced_wasserstein(fakes[:compared], reals[:compared], normalise="reference")
+            values |= {f"swd_{level}": value for level, value in found.items()}
+        return values
+
+    def neighbours(self, system: System, count: int = 8) -> Tensor | None:
+        """Samples and, below them, the training images nearest to them.
+
+        At most `SEARCHED` images spread over the data are looked at, a few at a time.
+
+        Returns:
+            [2 * count, C, H, W] in -1..1: a row of samples and a row of real images. None for
+            systems without samples; every rank takes part.
+        """
+        fakes = self._samples(system, count)
+        if fakes is None:
+            return None
+        chosen = torch.linspace(0, self._feed.count - 1, min(SEARCHED, self._feed.count)).long()
+        best, nearest = torch.full((count,), torch.inf), torch.zeros_like(fakes)
+        for part in chosen.unique().split(_CHUNK):
+            reals = self._feed.dataset.images(part).to(torch.float32).div_(255)
+            index, distance = nearest_neighbours(fakes, reals)
+            closer = distance < best
+            best = torch.where(closer, distance, best)
+            nearest[closer] = reals[index[closer]]
+        return torch.cat([fakes, nearest]).mul(2).sub(1)
+
+    def _reals(self, count: int) -> Tensor:
+        """Real images spread over the data, float32 0..1."""
+        chosen = torch.linspace(0, self._feed.count - 1, count).long()
+        return self._feed.dataset.images(chosen).to(torch.float32).div_(255)
+
+    def _samples(self, system: System, count: int) -> Tensor | None:
+        """Samples 0..count-1, float32 0..1 on the CPU, each rank drawing its share."""
+        own = np.arange(self._ranks.rank, count, self._ranks.world)
+        drawn = system.samples(own)
+        if drawn is None:
+            return None
+        drawn = drawn.float().add(1).div(2).clamp(0, 1)
+        if self._ranks.world == 1:
+            return drawn.cpu()
+        everything = torch.zeros(count, *drawn.shape[1:], device=self._ranks.device)
+        everything[torch.from_numpy(own)] = drawn.to(self._ranks.device)
+        return self._ranks.sum_(everything).cpu()
+
+
+def alarms(values: dict[str, float]) -> list[str]:
+    """Sentences about signs of mode collapse among the numbers of a snapshot."""
+    said = []
+    if values.get("diversity", 1.0) < ALARM:
+        said.append(
+            f"mode collapse: samples differ from one another by {values['diversity']:.2f} of what "
+            "real images do"
+        )
+    if values.get("modes", 1.0) < ALARM:
+        said.append(
+            f"mode collapse: samples visit clusters that hold {values['modes']:.2f} of the data"
+        )
+    return said
