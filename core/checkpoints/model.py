@@ -180,9 +180,7 @@ def describe(
     """
     if container.format == SAFETENSORS and "ganvas.format" in container.facts:
         metadata = {key: str(value) for key, value in container.facts.items()}
-        part = _own(metadata, container)
-        if network not in (None, "network", part.architecture.role):
-            raise InputError(f"there is no network {network!r}, only a {part.architecture.role}")
+        part = _own(metadata, container, network)
         if given:
             raise InputError(f"a ganvas file says everything itself; {next(iter(given))} was given")
         return metadata, [part]
@@ -232,8 +230,8 @@ def file_hash(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _own(metadata: Mapping[str, str], container: Container) -> Part:
-    """The network of a ganvas file, by its metadata."""
+def _own(metadata: Mapping[str, str], container: Container, network: str | None) -> Part:
+    """One network of a ganvas file, by its metadata: `network`, or the first."""
     if metadata["ganvas.format"] != FORMAT:
         raise InputError(
             f"ganvas format {metadata['ganvas.format'][:20]!a}, expected {FORMAT}; "
@@ -244,10 +242,15 @@ def _own(metadata: Mapping[str, str], container: Container) -> Part:
             raise InputError(f"metadata {key} is missing")
     config = parse_object(metadata["ganvas.config"], "ganvas.config")
     parse_object(metadata.get("ganvas.training", "{}"), "ganvas.training")
-    tensors = container.networks["network"].tensors
     notes = (metadata["notes"],) if metadata.get("notes") else ()
     arch = architecture(metadata["ganvas.arch"])
-    return Part("network", arch, config, tensors, notes=notes)
+    names = list(container.networks)
+    only = names == ["network"]
+    if network not in (None, *names) and not (only and network == arch.role):
+        known = f"a {arch.role}" if only else ", ".join(names)
+        raise InputError(f"there is no network {network!r}, only {known}")
+    name = network if network in names else names[0]
+    return Part(name, arch, config, container.networks[name].tensors, notes=notes)
 
 
 def _metadata(container: Container) -> dict[str, str]:

@@ -137,6 +137,41 @@ ARCHITECTURES: dict[str, Architecture] = {
             convention="discriminator(img, c=None) -> logits [N, 1]",
         ),
         Architecture(
+            "mlp-gan-generator",
+            role="generator",
+            summary="MLP GAN generator: latents to images",
+            factory=_model("mlp_gan", "Generator"),
+            convention="generator(z, c=None, truncation_psi=1.0) -> images",
+        ),
+        Architecture(
+            "dcgan-generator",
+            role="generator",
+            summary="DCGAN generator, conditional where it has classes: latents to images",
+            factory=_model("dcgan", "Generator"),
+            convention="generator(z, c=None, truncation_psi=1.0) -> images",
+        ),
+        Architecture(
+            "infogan-generator",
+            role="generator",
+            summary="InfoGAN generator: noise and codes to images",
+            factory=_model("infogan", "Generator"),
+            convention="generator(z, c=None, truncation_psi=1.0) -> images",
+        ),
+        Architecture(
+            "stackgan-generator",
+            role="generator",
+            summary="StackGAN generator: latents and labels to images in two stages",
+            factory=_model("stackgan", "Generator"),
+            convention="generator(z, c=None, truncation_psi=1.0) -> images",
+        ),
+        Architecture(
+            "r3gan-generator",
+            role="generator",
+            summary="R3GAN generator, the modern baseline: latents to images",
+            factory=_model("r3gan", "Generator"),
+            convention="generator(z, c=None, truncation_psi=1.0) -> images",
+        ),
+        Architecture(
             "rrdbnet",
             role="network",
             summary="ESRGAN's RRDBNet: super-resolution by 1, 2 or 4",
@@ -194,6 +229,21 @@ ARCHITECTURES: dict[str, Architecture] = {
             summary="PatchGAN discriminator: images to a map of logits",
             factory=_model("patchgan", "PatchGAN"),
             convention="discriminator(img) -> logits [N, 1, H', W']",
+        ),
+        Architecture(
+            "face-features",
+            role="network",
+            summary="reads faces: parameters, landmarks, damage, and features for metrics",
+            factory=_model("face_features", "FaceFeatures"),
+            convention="network(img) -> outputs [N, P]; network.features(img) -> features [N, D]",
+        ),
+        Architecture(
+            "vae",
+            role="network",
+            summary="variational autoencoder: image to latents and back, with or without labels",
+            factory=_model("vae", "VAE"),
+            convention="network(img, c=None) -> rebuilt img; network.encode(img, c).mean, "
+            "network.decode(z, c)",
         ),
         Architecture(
             "restore-unet",

@@ -1,18 +1,20 @@
 """Writing ganvas model files: `.safetensors` with four metadata entries.
 
 `ganvas.format` is "1", `ganvas.arch` an id of the registry, `ganvas.config` the JSON object its
-builder takes, `ganvas.training` a JSON object about the run (preset, kimg, data hash, licence).
+builder takes, `ganvas.training` a JSON object about the run (preset, kimg, data hash, licence). A
+file of several networks also names them, see `containers.safetensors_file.NETWORKS`.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from ..files import atomic_path
+from .containers.safetensors_file import NETWORKS
 from .containers.tensors import DTYPE_NAMES
 from .header import encode_header
 from .registry import architecture
@@ -28,11 +30,14 @@ def save(
     tensors: Mapping[str, Tensor],
     training: Mapping[str, object],
     extra: Mapping[str, str] | None = None,
+    networks: Sequence[str] = (),
 ) -> None:
     """Write a ganvas model file, whole or not at all; the same content always gives the same bytes.
 
     `tensors` is a state dict (any device; shared memory is written out twice). `extra` adds
-    metadata entries, whose keys must not start with "ganvas.".
+    metadata entries, whose keys must not start with "ganvas.". For several networks of one config,
+    `networks` are their names, first the one to load by default, and the tensors of each begin
+    with its name and a dot.
 
     Raises:
         InputError: unknown `arch`.
@@ -50,6 +55,8 @@ def save(
         if key.startswith("ganvas."):
             raise ValueError(f"save: extra metadata key {key!r} is reserved")
         metadata[key] = text
+    if networks:
+        metadata[NETWORKS] = ",".join(networks)
     write_tensors(path, tensors, metadata)
 
 

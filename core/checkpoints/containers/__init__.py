@@ -9,7 +9,7 @@ from ..header import check_model_file, read_header
 from ..identify import PICKLE_START, identify
 from .container import Container, RawNetwork
 from .safetensors_file import FORMAT as SAFETENSORS
-from .safetensors_file import lazy_tensors
+from .safetensors_file import NETWORKS, lazy_tensors, split_networks
 from .source import Source
 from .stylegan_pickle import FORMAT as PICKLE
 from .stylegan_pickle import read_pickle
@@ -63,9 +63,9 @@ def _read(source: Source, path: Path) -> Container:
         container = _objects(PICKLE, source, read_pickle(source))
     else:
         header = read_header(path)
-        network = RawNetwork(lazy_tensors(source, header))
+        networks = split_networks(lazy_tensors(source, header), header.metadata.get(NETWORKS))
         facts: dict[str, object] = dict(header.metadata)
-        container = Container(SAFETENSORS, source, {"network": network}, facts)
+        container = Container(SAFETENSORS, source, networks, facts)
     for network in container.networks.values():
         check_total(network.tensors, container.file_bytes)
     return container
