@@ -58,6 +58,7 @@ class ImageDataset(Dataset[Tensor]):
                 "the resolution must be the images' own, or smaller by a power of two"
             )
         self.description = _reduced(source.description, factor)
+        self.labels: Tensor | None = self.description.labels
         fits = len(source) * self.channels * self.resolution**2 <= cache_bytes
         self._cached = torch.zeros(len(source) if fits else 0, dtype=torch.bool)
         self._cache = self._new_cache()
@@ -66,11 +67,6 @@ class ImageDataset(Dataset[Tensor]):
         """Room for all images if they are to be kept; the system grants it page by page."""
         size = self.resolution
         return torch.empty(len(self._cached), self.channels, size, size, dtype=torch.uint8)
-
-    @property
-    def labels(self) -> Tensor | None:
-        """float32 [N, K], or None."""
-        return self.description.labels
 
     def __len__(self) -> int:
         return len(self.source)

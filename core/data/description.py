@@ -15,6 +15,7 @@ from ..errors import InputError
 
 LABEL_FILE = "dataset.json"
 MAX_LABEL_BYTES = 1024 * 1024 * 1024
+MAX_NUMBER = 1e30  # float32 ends at 3.4e38
 MAX_ONE_HOT = 2**28  # numbers in the one-hot table, 1 GiB
 
 
@@ -129,14 +130,14 @@ def parse_labels(annotations: dict[str, Any], names: Sequence[str], where: str) 
             raise InputError(f"{where}: class numbers in {LABEL_FILE} are negative or too large")
         return torch.nn.functional.one_hot(torch.tensor(values)).to(torch.float32)
     try:
-        labels = np.array(values, dtype=np.float32)
+        labels = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{where}: labels in {LABEL_FILE} must all be class numbers, or lists of one length"
         ) from error
-    if labels.ndim != 2 or not np.isfinite(labels).all():
+    if labels.ndim != 2 or not (np.abs(labels) <= MAX_NUMBER).all():
         raise InputError(f"{where}: labels in {LABEL_FILE} must be lists of finite numbers")
-    return torch.from_numpy(labels)
+    return torch.from_numpy(labels.astype(np.float32))
 
 
 def describe(annotations: dict[str, Any], names: Sequence[str], where: str) -> Description:
@@ -194,15 +195,17 @@ def _from_records(
         known = replace(known, splits=tuple(splits))
     if landmarks is not None:
         try:
-            points = np.array(landmarks, dtype=np.float32)
+            points = np.array(landmarks, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
             points = np.zeros((0, 0, 0))
-        if points.ndim != 3 or points.shape[2] != 2 or not np.isfinite(points).all():
+        if points.ndim != 3 or points.shape[2] != 2 or not (np.abs(points) <= MAX_NUMBER).all():
             raise InputError(f"{where}: landmarks in {LABEL_FILE} must be lists of finite [x, y]")
         marks = _names_of(section.get("landmarks"), "landmarks", where)
         if marks is not None and len(marks) != points.shape[1]:
             raise InputError(
                 f"{where}: {LABEL_FILE} names {len(marks)} landmarks, expected {points.shape[1]}"
             )
-        known = replace(known, landmarks=torch.from_numpy(points), landmark_names=marks)
+        known = replace(
+            known, landmarks=torch.from_numpy(points.astype(np.float32)), landmark_names=marks
+        )
     return known

@@ -14,11 +14,16 @@ from ..errors import InputError
 from .decode import MAX_PIXELS
 
 CROPS = ("none", "center", "celeba", "face", "align")  # what a user may choose
+FACE_CROPS = ("face", "align")
+NO_LANDMARKS = (
+    "no landmarks are known; faces are not detected here, give a data set that has them (CelebA, "
+    "FFHQ, procedural faces) or crop the center"
+)
 HALVES = ("left", "right")  # of a pair of images side by side
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 CELEBA_SIZE = (178, 218)
 CELEBA_SIDE = 148
-_REACH = 4  # a rotated square is read at up to this many pixels for each one of the result
+_REACH = 8  # a rotated square is read at up to this many pixels for each one of the result
 
 Point = tuple[float, float]
 
@@ -128,12 +133,9 @@ def choose_square(
         InputError: an image of another shape than the crop is made for, or no or unknown
             landmarks.
     """
-    if crop in ("face", "align"):
+    if crop in FACE_CROPS:
         if points is None:
-            raise InputError(
-                "no landmarks are known; faces are not detected here, give a data set that has "
-                "landmarks (CelebA, FFHQ, procedural faces), or use crop=center"
-            )
+            raise InputError(NO_LANDMARKS)
         return face_square(eyes_and_mouth(points, names), upright=crop == "face")
     if crop == "celeba":
         if (width, height) != CELEBA_SIZE:
@@ -192,7 +194,7 @@ def cut(
             max(1, round(picture.height / shrink)),
         )
         fx, fy = smaller[0] / picture.width, smaller[1] / picture.height
-        picture = picture.resize(smaller, resampling)
+        picture = picture.resize(smaller, Image.Resampling.LANCZOS)
         matrix = _matrix((cx, cy), (hx, hy), size * detail, fx, fy)
     else:
         matrix = _matrix((cx, cy), (hx, hy), size * detail, 1.0, 1.0)

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..files import atomic_write
 from .decode import EXTENSIONS, decode_rgb, jpeg_size, png_size, probe
 from .description import Description
-from .geometry import Square, choose_square, cut
+from .geometry import FACE_CROPS, NO_LANDMARKS, Square, choose_square, cut
 from .stores import MAX_ENTRY_BYTES, Store
 
 LOG = logging.getLogger("ganvas.data")
@@ -135,7 +135,7 @@ class EncodedSource:
         if not self._names and skipped:
             raise InputError(f"{where}: none of {len(skipped)} images is readable")
         self.resolution = reading.size or _own_side(layout, sizes, self._names)
-        _check_squares(layout, sizes, self._names)
+        check_squares(layout, sizes, self._names)
         if not 1 <= self.resolution <= MAX_SIDE:
             raise InputError(f"{where}: a side of {self.resolution} px, expected 1..{MAX_SIDE}")
         self._resized = layout.crop != "none" or reading.size is not None
@@ -249,14 +249,16 @@ class EncodedSource:
 def _own_side(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -> int:
     """Side of what the crop shows, where no size is asked for: all images must be of one size."""
     width, height = common_size(sizes, names, layout.store.where)
-    if layout.crop in ("face", "align"):
+    if layout.crop in FACE_CROPS:
         raise InputError(f"{layout.store.where}: crop={layout.crop} needs a size, like size=64")
-    _check_squares(layout, sizes, names)
+    check_squares(layout, sizes, names)
     return round(choose_square(layout.crop, width, height, None, None).side)
 
 
-def _check_squares(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -> None:
-    """Without a crop every image must be square."""
+def check_squares(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -> None:
+    """Without a crop every image must be square; crops around faces need landmarks."""
+    if layout.crop in FACE_CROPS and layout.description.landmarks is None:
+        raise InputError(f"{layout.store.where}: crop={layout.crop}: {NO_LANDMARKS}")
     if not sizes:
         common_size(sizes, names, layout.store.where)
     odd = next((size for size in sizes if size[0] != size[1]), None)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..files import check_input_file
+from .description import MAX_NUMBER
 from .sources import Row
 from .stores import Store
 
-MAX_NUMBER = 1e30  # float32 ends at 3.4e38
 MAX_TEXT_BYTES = 512 * 1024 * 1024
 
 
