@@ -8,11 +8,15 @@ and 32 pixels, where they are cheap.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..core.errors import InputError
 from .config import RunConfig, nearest
+from .configs.cyclegan import CycleGANConfig
+from .configs.pix2pix import Pix2PixConfig
 from .configs.restorer import RestorerConfig
 from .configs.stylegan2 import StyleGAN2Config
+from .configs.vae import VAEConfig, VAEGANConfig
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,43 @@ def _published(resolution: int, batch: int, r1_gamma: float) -> StyleGAN2Config:
     )
 
 
+# Of all three systems with an encoder and a decoder.
+_AUTOENCODER: dict[str, Any] = {
+    "resolution": 64,
+    "batch": 32,
+    "z_dim": 64,
+    "base_channels": 32,
+    "channel_max": 256,
+    "warmup_kimg": 20,
+    "ema_kimg": 5,
+    "snapshot_kimg": 20,
+    "swd_images": 256,
+    "amp": "bf16",
+}
+
+
+def _translation(total_kimg: float) -> dict[str, Any]:
+    """Published: learning rate 0.0002, falling over the second half; widths of 64; 70 px patches.
+
+    `gan_weight=2` of the CycleGAN rows makes up for the half in our least squares loss.
+    """
+    return {
+        "resolution": 256,
+        "total_kimg": total_kimg,
+        "lr": 0.0002,
+        "decay_from_kimg": total_kimg / 2,
+        "decay_kimg": total_kimg / 2,
+        "snapshot_kimg": total_kimg / 10,
+        "amp": "bf16",
+    }
+
+
+def _small_translation(total_kimg: float) -> dict[str, Any]:
+    """Half the widths, and patches of 34 px, which are to 64 px what 70 px are to 128 px."""
+    smaller = {"resolution": 64, "ngf": 32, "ndf": 32, "d_layers": 2}
+    return _translation(total_kimg) | smaller
+
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -94,6 +135,41 @@ PRESETS: dict[str, Preset] = {
             "stylegan2-256",
             "StyleGAN2 at 256 px, published widths, for one large GPU or several",
             _published(resolution=256, batch=32, r1_gamma=0.4096),
+        ),
+        Preset(
+            "vae-64",
+            "variational autoencoder at 64 px, for two CPU cores",
+            VAEConfig(**_AUTOENCODER, total_kimg=300, lr=0.001, learn_scale=True),
+        ),
+        Preset(
+            "cvae-64",
+            "conditional variational autoencoder at 64 px, labels in encoder and decoder",
+            VAEConfig(**_AUTOENCODER, total_kimg=300, lr=0.001, conditional=True),
+        ),
+        Preset(
+            "vae-gan-64",
+            "VAE-GAN at 64 px: likeness in a discriminator's features, sharper than vae-64",
+            VAEGANConfig(**_AUTOENCODER, total_kimg=300, lr=0.0003),
+        ),
+        Preset(
+            "pix2pix-64",
+            "pix2pix at 64 px from pairs of images, for two CPU cores",
+            Pix2PixConfig(**_small_translation(100), batch=8, loss="non-saturating"),
+        ),
+        Preset(
+            "pix2pix-256",
+            "pix2pix at 256 px, published widths, for a GPU",
+            Pix2PixConfig(**_translation(80), batch=4, loss="non-saturating"),
+        ),
+        Preset(
+            "cyclegan-64",
+            "CycleGAN at 64 px between two domains of images, for two CPU cores",
+            CycleGANConfig(**_small_translation(80), batch=4, num_blocks=4, gan_weight=2.0),
+        ),
+        Preset(
+            "cyclegan-256",
+            "CycleGAN at 256 px, published widths, for a GPU",
+            CycleGANConfig(**_translation(200), batch=2, num_blocks=9, gan_weight=2.0),
         ),
         Preset(
             "restore-unet",

@@ -37,6 +37,11 @@ class Stream(IntEnum):
     EVALUATE = 15
     SYNTHETIC = 16
     PATH_Z_MIX = 17
+    POSTERIOR = 30
+    PRIOR = 31
+    DROPOUT = 32
+    POOL_A = 33
+    POOL_B = 34
 
 
 def numbers(step: int, batch: int) -> np.ndarray:

@@ -6,17 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 from ..config import RunConfig
+from ..configs.cyclegan import CycleGANConfig
+from ..configs.pix2pix import Pix2PixConfig
 from ..configs.restorer import RestorerConfig
 from ..configs.stylegan2 import StyleGAN2Config
+from ..configs.vae import VAEConfig, VAEGANConfig
 from ..distributed import Ranks
 from ..feed import Feed
 from ..system import System
+from .cyclegan import CycleGANSystem
+from .pix2pix import Pix2PixSystem
 from .restorer import RestorerSystem
 from .stylegan2 import StyleGAN2System
+from .vae import VAESystem
+from .vae_gan import VAEGANSystem
 
 SYSTEMS: dict[type[RunConfig], Callable[[Any, Feed, Ranks], System]] = {
+    CycleGANConfig: CycleGANSystem,
+    Pix2PixConfig: Pix2PixSystem,
     RestorerConfig: RestorerSystem,
     StyleGAN2Config: StyleGAN2System,
+    VAEConfig: VAESystem,
+    VAEGANConfig: VAEGANSystem,
 }
 
 

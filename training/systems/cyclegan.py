@@ -143,7 +143,9 @@ class CycleGANSystem(TranslationSystem):
             for way, network in ways.items()
             for name, tensor in network.state_dict().items()
         }
-        return ModelFile("cyclegan", asdict(ways[WAYS[0]].config), tensors, training)
+        return ModelFile(
+            "cyclegan-resnet", asdict(ways[WAYS[0]].config), tensors, training, networks=WAYS
+        )
 
     def grid(self) -> tuple[Tensor, int]:
         """Held-out images of A, there and back, and of B, there and back: six rows."""
