@@ -26,7 +26,7 @@ _LOGITS = "logits_"
 _GRIDS_SHOWN = 4
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em }
-h1, h2 { font-weight: 600 } figure { margin: 1em 0 } img, svg { max-width: 100%; height: auto }
+h1, h2 { font-weight: 600 } figure { margin: 1em 0 } img, svg { max-width: 100%; height: auto } img { min-width: 20em; image-rendering: pixelated }
 figcaption { color: #555 } table { border-collapse: collapse } td { padding: .1em 1em .1em 0 }
 .alarm { background: #fde8e8; padding: .5em 1em; border-left: 4px solid #c00 }
 details { margin: 1em 0 }
@@ -114,11 +114,12 @@ def _charts(
         charts.append(_figure(_histograms(counted), caption))
     metrics = _names(shots)
     if metrics:
-        caption = (
-            "Metrics of the averaged model by kimg, at the training resolution without resizing: "
-            f"diversity and modes of {settings['watch_images']} samples, sliced Wasserstein "
-            f"distance (no feature network) of {settings['swd_images']}; against training images."
-        )
+        caption = "Numbers of the averaged model by kimg, at the training resolution, not resized."
+        if "diversity" in metrics:
+            caption += f" Diversity and modes: {settings['watch_images']} samples."
+        if "swd_mean" in metrics:
+            count = settings["swd_images"]
+            caption += f" Sliced Wasserstein distance: {count} samples, no feature network."
         charts.append(_figure(_curves(shots, metrics), caption))
     if ticks:
         charts.append(_figure(_curves(ticks, _COST), "Cost by kimg."))

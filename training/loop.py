@@ -226,6 +226,7 @@ class _Run:
             if self.config.report:
                 self._write_report(last)
         self.ranks.wait()
+        self.reporter.restart_clock()
 
     def _write_report(self, last: bool) -> None:
         """Bring `report.html` up to date, where its curves can be drawn."""

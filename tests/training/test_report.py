@@ -31,7 +31,7 @@ def test_the_report_shows_everything_and_loads_nothing(run):
     assert not re.search(r"(?:src|href)=['\"](?!data:|#)", page.replace("xlink:href", ""))
     for caption in ("Losses and regularisers", "Mean logits", "Logits of D, over", "Cost by kimg"):
         assert caption in page
-    assert "of 8; against training images" in page and "without resizing" in page
+    assert "Diversity and modes: 16 samples. Sliced Wasserstein distance: 8 samples" in page
     assert page.count("<img ") == 4  # two grids of samples, neighbours, reals
     assert page.count("<svg") == 5
     assert "best swd_mean" in page and "<td>resolution</td><td>8</td>" in page
