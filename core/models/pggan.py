@@ -6,6 +6,7 @@ Parameter names are those of checkpoints of PyTorch's GAN zoo, which therefore l
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from .noise import NoiseMode, NoiseSource
 from .progressive import GAIN, SLOPE, check_sizes, check_stage, doubled, halved
 
 __all__ = ["Discriminator", "DiscriminatorConfig", "Generator", "GeneratorConfig"]
+
+StatisticRule = Literal["paper", "zoo"]
+_EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,10 @@ class DiscriminatorConfig:
     """Everything that `Discriminator` was built from; other fields as in `GeneratorConfig`.
 
     Attributes:
-        mbstd_group_size: min(mbstd_group_size, N) must divide a batch of N.
+        mbstd_group_size: min(mbstd_group_size, N) must divide a batch of N. None compares all
+            samples of the batch with one another, as the paper does (section 3); groups came later.
         mbstd_num_channels: statistic channels at 4x4; 0 for none.
+        mbstd_rule: "paper", or "zoo" as the GAN zoo's program computes it, see `zoo_statistic`.
     """
 
     c_dim: int
@@ -53,8 +59,9 @@ class DiscriminatorConfig:
     img_channels: int
     channel_base: int
     channel_max: int
-    mbstd_group_size: int
+    mbstd_group_size: int | None
     mbstd_num_channels: int
+    mbstd_rule: StatisticRule
 
 
 class EqualisedLayer(nn.Module):
@@ -202,8 +209,9 @@ class Discriminator(nn.Module):
         img_channels: int = 3,
         channel_base: int = 16384,
         channel_max: int = 512,
-        mbstd_group_size: int = 4,
+        mbstd_group_size: int | None = None,
         mbstd_num_channels: int = 1,
+        mbstd_rule: StatisticRule = "paper",
     ) -> None:
         super().__init__()
         self.config = DiscriminatorConfig(
@@ -214,9 +222,17 @@ class Discriminator(nn.Module):
             channel_max=channel_max,
             mbstd_group_size=mbstd_group_size,
             mbstd_num_channels=mbstd_num_channels,
+            mbstd_rule=mbstd_rule,
         )
-        counts = {"img_channels": img_channels, "mbstd_group_size": mbstd_group_size}
+        group = 1 if mbstd_group_size is None else mbstd_group_size
+        counts = {"img_channels": img_channels, "mbstd_group_size": group}
         check_sizes("Discriminator", img_resolution, channel_base, channel_max, counts, c_dim)
+        rules = get_args(StatisticRule)
+        if mbstd_rule not in rules or (mbstd_rule == "zoo" and mbstd_num_channels > 1):
+            raise ValueError(
+                f"Discriminator: expected mbstd_rule of {rules}, and at most one channel of the "
+                f"zoo's, got {mbstd_rule!r} and {mbstd_num_channels}"
+            )
         first, *others = _channels(self.config)
         self.scaleLayers = nn.ModuleList()
         self.fromRGBLayers = nn.ModuleList([EqualisedLayer(img_channels, first, 1)])
@@ -269,13 +285,33 @@ class Discriminator(nn.Module):
                 before = functional.leaky_relu(self.fromRGBLayers[top - 1](halved(img)), SLOPE)
                 x = before.lerp(x, alpha)
         if config.mbstd_num_channels > 0:
-            x = minibatch_stddev(
-                x, group_size=config.mbstd_group_size, num_channels=config.mbstd_num_channels
-            )
+            group = config.mbstd_group_size or x.shape[0]
+            if config.mbstd_rule == "zoo":
+                x = zoo_statistic(x, group)
+            else:
+                x = minibatch_stddev(x, group_size=group, num_channels=config.mbstd_num_channels)
         x = functional.leaky_relu(self.groupScaleZero[0](x), SLOPE)
         x = functional.leaky_relu(self.groupScaleZero[1](x.flatten(1)), SLOPE)
         logits = self.decisionLayer(x)
         return logits if c is None or config.c_dim == 0 else (logits * c).sum(1, keepdim=True)
+
+
+def zoo_statistic(x: Tensor, group_size: int) -> Tensor:
+    """Append the minibatch statistic as the GAN zoo computes it, [N, C, H, W] -> [N, C + 1, H, W].
+
+    Against the paper's, deviations are those of a sample (N - 1), a batch that `group_size` does
+    not divide is one group, a single sample's statistic is 0, and of G groups, the one of samples
+    g, g + G, ... goes to the samples after g N / G.
+    """
+    count = x.shape[0]
+    size = min(group_size, count)
+    size = size if count % size == 0 else count
+    if size == 1:
+        return functional.pad(x, (0, 0, 0, 0, 0, 1))
+    groups = x.unflatten(0, (size, count // size))
+    statistic = (groups.var(dim=0) + _EPSILON).sqrt().mean(dim=(1, 2, 3))  # [N / size]
+    maps = statistic.repeat_interleave(size)[:, None, None, None]
+    return torch.cat([x, maps.expand(-1, 1, *x.shape[2:])], dim=1)
 
 
 def _channels(config: GeneratorConfig | DiscriminatorConfig) -> list[int]:

@@ -101,7 +101,7 @@ def test_round_trip(changes):
     known = {key: getattr(network.config, key) for key in ("channel_base", "channel_max")}
     assert_round_trip(GENERATOR, network, normal(2, network.config.z_dim), **known)
     changes = {key: value for key, value in changes.items() if key != "z_dim"}
-    network = discriminator(**changes)
+    network = discriminator(**changes, mbstd_group_size=4, mbstd_rule="zoo")
     img = normal(4, network.config.img_channels, *2 * (network.config.img_resolution,))
     assert_round_trip(DISCRIMINATOR, network, img, **known)
 
@@ -111,7 +111,7 @@ def test_round_trip_of_the_rest():
     again = GENERATOR.infer(shapes_of(network.state_dict()), None, {"c_dim": 2})
     assert ARCHITECTURES["pggan-generator"](again).config == network.config
     for changes in ({"c_dim": 3}, {"mbstd_num_channels": 0}, {"mbstd_group_size": 2}):
-        network = discriminator(**changes)
+        network = discriminator(**{"mbstd_group_size": 4, **changes, "mbstd_rule": "zoo"})
         given = {k: v for k, v in changes.items() if k == "mbstd_group_size"}
         again = DISCRIMINATOR.infer(shapes_of(network.state_dict()), None, given)
         assert ARCHITECTURES["pggan-discriminator"](again).config == network.config
@@ -141,11 +141,29 @@ def test_generator_by_hand(alpha):
     torch.testing.assert_close(network(z, resolution=8, alpha=alpha), small)
 
 
+def paper_statistic(x):
+    """One number for the whole batch (Karras et al. 2018, section 3)."""
+    return (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x))
+
+
+def zoo_statistic(x):
+    """As the GAN zoo's own program gave for batches of these sizes."""
+    if len(x) == 1:
+        return torch.zeros(1, dtype=x.dtype)
+    size = 4 if len(x) % 4 == 0 else len(x)
+    groups = len(x) // size
+    numbers = [(x[g::groups].var(dim=0) + 1e-8).sqrt().mean() for g in range(groups)]
+    return torch.stack([numbers[n // size] for n in range(len(x))])
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 6, 8])
+@pytest.mark.parametrize("rule", ["paper", "zoo"])
 @pytest.mark.parametrize("alpha", [1.0, 0.3])
-def test_discriminator_by_hand(alpha):
-    network = discriminator().double()
+def test_discriminator_by_hand(alpha, rule, count):
+    group = None if rule == "paper" else 4
+    network = discriminator(mbstd_rule=rule, mbstd_group_size=group).double()
     state = network.state_dict()
-    img = normal(4, 3, 16, 16).double()
+    img = normal(count, 3, 16, 16).double()
     x = lrelu(layer(state, "fromRGBLayers.2", img))
     for level in (1, 0):
         for j in (0, 1):
@@ -154,8 +172,8 @@ def test_discriminator_by_hand(alpha):
         if level == 1:
             old = lrelu(layer(state, "fromRGBLayers.1", halved(img)))
             x = alpha * x + (1 - alpha) * old
-    deviation = (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
-    x = torch.cat([x, deviation.expand(4, 1, 4, 4)], dim=1)
+    deviation = paper_statistic(x) if rule == "paper" else zoo_statistic(x)
+    x = torch.cat([x, deviation[:, None, None, None].expand(-1, 1, 4, 4)], dim=1)
     x = lrelu(layer(state, "groupScaleZero.0", x))
     x = lrelu(layer(state, "groupScaleZero.1", x.flatten(1)))
     torch.testing.assert_close(network(img, alpha=alpha), layer(state, "decisionLayer", x))
@@ -214,6 +232,9 @@ def test_rejects():
         with pytest.raises(ValueError, match=word):
             Generator(**{**SMALL, **changes})
         with pytest.raises(ValueError, match=word):
+            Discriminator(**{**SMALL, **changes})
+    for changes in ({"mbstd_rule": "new"}, {"mbstd_rule": "zoo", "mbstd_num_channels": 2}):
+        with pytest.raises(ValueError, match="mbstd_rule"):
             Discriminator(**{**SMALL, **changes})
     assert Generator.from_config(network.config).config == network.config
     assert isinstance(network.config, GeneratorConfig)

@@ -51,8 +51,9 @@ def _infer_discriminator(shapes: Shapes, init: Values | None, given: Values) -> 
         "img_channels": shape_of(shapes, "fromRGBLayers.0.module.weight", 4)[1],
         "channel_base": base,
         "channel_max": maximum,
-        "mbstd_group_size": number("mbstd_group_size", group_size, whole=True),
+        "mbstd_group_size": number("mbstd_group_size", group_size, whole=True, none=True),
         "mbstd_num_channels": inputs - first,
+        "mbstd_rule": "zoo",
     }
 
 
