@@ -21,6 +21,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
+_ROUNDS = 8
 
 
 def _as_uint64(key: Key) -> UintArray:
@@ -100,11 +101,13 @@ def permute(position: Key, n: int, *keys: Key) -> Tensor:
     half = max(1, ((n - 1).bit_length() + 1) // 2)
     key = np.broadcast_to(hash64(*keys, half), x.shape)
     shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
-    outside = np.ones(x.shape, dtype=bool)
-    while outside.any():
-        left, right, k = x[outside] >> shift, x[outside] & mask, key[outside]
-        for round_ in range(8):
-            left, right = right, left ^ (hash64(k, round_, right) & mask)
+    keys = np.stack([hash64(key, round_) for round_ in range(_ROUNDS)])
+    outside = np.arange(len(x))
+    while len(outside):
+        left, right, k = x[outside] >> shift, x[outside] & mask, keys[:, outside]
+        for round_ in range(_ROUNDS):
+            # hash64(key, round_, right), whose first two keys are hashed already.
+            left, right = right, left ^ (_mix((k[round_] ^ right) + _GOLDEN) & mask)
         x[outside] = (left << shift) | right
-        outside = x >= np.uint64(n)
+        outside = outside[x[outside] >= np.uint64(n)]
     return torch.from_numpy(x.astype(np.int64))
