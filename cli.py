@@ -372,31 +372,59 @@ def faces(
     print(out)
 
 
-@_command("Example: ganvas metrics swd,diversity --real faces.zip --fake faces-stylegan2-64")
+@_command("Example: ganvas metrics fd_faces,swd --real faces.zip --fake faces-stylegan2-64")
 def metrics(
-    names: Annotated[str, typer.Argument(help="Of swd, diversity; psnr, ssim for a restorer.")],
+    names: Annotated[
+        str,
+        typer.Argument(
+            help="Of fid, kid, is, prdc (these need --features), fd_faces, kd_faces, prdc_faces, "
+            "ppl_faces, swd, diversity; psnr, ssim for a restorer."
+        ),
+    ],
     real: Annotated[str, typer.Option(help="Real images that training did not see.")],
     fake: Annotated[str, typer.Option(help="A model, or a folder or archive of images.")],
+    features: Annotated[
+        Path | None, typer.Option(help="File of Inception's weights; nothing is downloaded.")
+    ] = None,
     count: Annotated[
         int | None, typer.Option(help="Images compared; 1000, or all where there are fewer.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of random projections.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    resize: Annotated[
+        str, typer.Option(help="How Inception's images are resized: tf1, clean or torch.")
+    ] = "tf1",
+    class_index: Annotated[
+        int, typer.Option("--class", help="Class of a conditional model, from 0.")
+    ] = -1,
+    seed: Annotated[int, typer.Option(help="Seed of random projections and subsets.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_: Annotated[Path | None, typer.Option("--json", help="Write the results there.")] = None,
 ) -> None:
     """Measure a model or a set of images against real images."""
-    from .core.data import open_dataset
-    from .core.evaluation import measure, number_of_images, open_model_or_images
+    from tqdm import tqdm
 
-    wanted = [name.strip() for name in names.split(",")]
-    left, right = open_dataset(real), open_model_or_images(fake)
-    numbers = measure(wanted, left, right, count, seed)
-    images = number_of_images(left, right, count)
-    if as_json:
-        print(json.dumps({"images": images, **numbers}, indent=2))
-        return
-    print(f"{'images':24} {images}")
-    for name, value in numbers.items():
-        print(f"{name:24} {value:.4f}")
+    from .core.devices import choose_device
+    from .core.evaluation import Request, evaluate_files
+    from .core.files import atomic_write, check_output_file
+
+    wanted = tuple(name.strip() for name in names.split(","))
+    request = Request(wanted, count, seed, features, resize, class_index)
+    if json_ is not None:
+        check_output_file(json_)
+    with tqdm(unit="image", leave=False, disable=None) as bar:
+
+        def advance(stage: str, done: int, total: int) -> None:
+            bar.set_description_str(stage, refresh=False)
+            if done < bar.n:
+                bar.reset()
+            bar.total = total
+            bar.update(done - bar.n)
+
+        found = evaluate_files(request, real, fake, choose_device(device), advance)
+    if json_ is not None:
+        atomic_write(json_, json.dumps(found.as_dict(), indent=2) + "\n")
+    for warning in found.warnings:
+        print(f"ganvas: {warning}", file=sys.stderr)
+    print(found.as_text())
 
 
 @_command("Example: ganvas bench --ops modulated_conv2d,bias_act --threads 2 --json bench.json")

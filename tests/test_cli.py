@@ -20,6 +20,7 @@ from ganvas.core.models.rrdbnet import RRDBNet
 from ganvas.core.models.stylegan2 import Generator
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO = "faces-stylegan2-64"
 COMMANDS = ["run", "train", "sample", "inspect", "convert", "faces", "metrics", "bench"]
 
 
@@ -380,9 +381,9 @@ def test_a_sheet_that_no_memory_holds_is_refused(model, tmp_path, monkeypatch, c
         (["inspect", "no/a\nb\x1b[2J"], r"no/a\nb\x1b[2J: no such file"),
         (["sample", "pipe"], "expected a model file or the name of a model, got a device, pipe"),
         (["run", "pipe"], "pipe: expected a workflow file, got a device, pipe or socket"),
-        (["metrics", "swd", "--real", "pipe", "--fake", "x"], "expected a folder of images or a"),
-        (["metrics", "swd", "--real", "folder", "--fake", "x"], "p.png: expected an image file"),
-        (["metrics", "swd", "--real", "", "--fake", "x"], "expected a folder, a zip archive or"),
+        (["metrics", "swd", "--real", "pipe", "--fake", DEMO], "expected a folder of images or a"),
+        (["metrics", "swd", "--real", "folder", "--fake", DEMO], "p.png: expected an image file"),
+        (["metrics", "swd", "--real", "", "--fake", DEMO], "expected a path, one of folder:PATH"),
     ],
     ids=str,
 )
@@ -435,13 +436,19 @@ def test_metrics_compare_all_there_is_and_say_how_many(model, tmp_path, capsys):
     real, fake = ["--real", str(tmp_path / "real")], ["--fake", str(tmp_path / "fake")]
     assert main(["metrics", "diversity", *real, *fake]) == 0
     assert capsys.readouterr().out.splitlines()[0].split() == ["images", "2"]
-    assert main(["metrics", "diversity", *real, "--fake", real[1], "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 3
+    file = tmp_path / "new" / "numbers.json"
+    assert main(["metrics", "diversity", *real, "--fake", real[1], "--json", str(file)]) == 0
+    assert json.loads(file.read_text())["images"] == 3
+    assert capsys.readouterr().out.splitlines()[0].split() == ["images", "3"]
     wrong = {
         "expected a count of 2..2 (the images of --fake), got 3": ["diversity", "--count", "3"],
         "expected every name once, got 'swd' twice": ["swd,swd"],
         "expected a seed of 0..4294967295, got -1": ["swd", "--seed", "-1"],
-        "psnr needs a restorer as --fake, got images": ["psnr", "--count", "9999"],
+        "psnr needs a restorer as --fake, got images": ["psnr"],
+        "expected a count of 2..3 (the images of --real), got 9999": ["psnr", "--count", "9999"],
+        "kid needs a file of Inception's weights": ["swd,kid"],
+        "gone.pth: expected a file of Inception's weights": ["fid", "--features", "gone.pth"],
+        "a resize of tf1, clean, torch, got 'pil'": ["swd", "--resize", "pil"],
     }
     for message, (name, *options) in wrong.items():
         check_one_sentence(["metrics", name, *real, *fake, *options], message, capsys)

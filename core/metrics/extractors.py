@@ -59,7 +59,7 @@ class Extractor(Protocol):
     def weights(self) -> str: ...
 
     def __call__(self, images: Tensor) -> Features:
-        """Features of images [N, 3, H, W], uint8 in 0..255 or float in 0..1."""
+        """Features of RGB or grey images [N, C, H, W], uint8 in 0..255 or float in 0..1."""
         ...
 
 
@@ -76,7 +76,7 @@ class InceptionExtractor:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Features:
         device = self.network.fc.weight.device
-        x = as_float("inception", images).to(device) * 255
+        x = _pixels(images, device)
         x = resize(x, SIZE, self.resize)
         # Each published tool has its own zero: the TensorFlow graph's is 128.
         x = x / 127.5 - 1 if self.resize == "torch" else (x - 128) / 128
@@ -101,9 +101,17 @@ class FaceExtractor:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Features:
         device = self.network.output_mean.device
-        x = as_float("face features", images).to(device) * 255
+        x = _pixels(images, device)
         x = resize(x, self.network.config.img_resolution, self.resize) / 127.5 - 1
         return Features(self.network.features(x).float().cpu(), None)
+
+
+def _pixels(images: Tensor, device: torch.device) -> Tensor:
+    """Images as float32 [N, 3, H, W] in 0..255; grey ones are repeated."""
+    x = as_float("features", images).to(device) * 255
+    if x.shape[1] not in (1, 3):
+        raise ValueError(f"features: expected images with 3 or 1 channels, got {x.shape[1]}")
+    return x.expand(-1, 3, -1, -1)
 
 
 def load_inception(

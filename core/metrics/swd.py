@@ -36,6 +36,18 @@ def _smooth(images: Tensor) -> Tensor:
     return conv2d(x, taps.view(1, 1, 1, 5).expand(channels, -1, -1, -1), groups=channels)
 
 
+def pyramid_sides(side: int, coarsest: int = COARSEST) -> list[int]:
+    """Sides of a pyramid's levels, finest first.
+
+    Raises:
+        ValueError: a side that cannot be halved so.
+    """
+    halvings = max(0, (side // coarsest).bit_length() - 1)
+    if side > coarsest and coarsest << halvings != side:
+        raise ValueError(f"laplacian_pyramid: sides {coarsest} * 2**k expected, got {side}")
+    return [side >> level for level in range(halvings + 1)]
+
+
 def laplacian_pyramid(images: Tensor, coarsest: int = COARSEST) -> list[Tensor]:
     """Band-pass levels of halving size, finest first; the last one is the low-pass remainder.
 
@@ -55,11 +67,8 @@ def laplacian_pyramid(images: Tensor, coarsest: int = COARSEST) -> list[Tensor]:
     side = images.shape[-1]
     if images.shape[-2] != side:
         raise ValueError(f"laplacian_pyramid: square images expected, got {tuple(images.shape)}")
-    halvings = max(0, (side // coarsest).bit_length() - 1)
-    if side > coarsest and coarsest << halvings != side:
-        raise ValueError(f"laplacian_pyramid: sides {coarsest} * 2**k expected, got {side}")
     levels = []
-    for _ in range(halvings):
+    for _ in pyramid_sides(side, coarsest)[1:]:
         smaller = _smooth(images)[:, :, ::2, ::2]
         levels.append(images - enlarge(smaller))
         images = smaller

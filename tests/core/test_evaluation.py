@@ -5,11 +5,16 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from ganvas.core import evaluation
 from ganvas.core.checkpoints import load, save
 from ganvas.core.data import open_dataset
 from ganvas.core.errors import InputError
-from ganvas.core.evaluation import measure
+from ganvas.core.evaluation import Request, evaluate, evaluate_files, measure
 from ganvas.core.images import save_png
+from ganvas.core.metrics import feature_metrics
+from ganvas.core.metrics.extractors import FACE_FEATURES, FaceExtractor
+from ganvas.core.metrics.images import TensorImages
+from ganvas.core.models.face_features import FaceFeatures
 from ganvas.core.models.stylegan2 import Generator
 from ganvas.core.models.unet import RestorationUNet
 
@@ -17,11 +22,16 @@ COUNT, SIZE = 6, 16
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     rng = torch.Generator().manual_seed(0)
     for index in range(COUNT):
         save_png(folder / f"{index}.png", torch.rand(SIZE, SIZE, 3, generator=rng))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def real(folder):
     return open_dataset(folder)
 
 
@@ -70,15 +80,191 @@ def test_restoration_is_listed_beside_its_baselines(real, restorer):
 @pytest.mark.parametrize(
     ("names", "model", "count", "sentence"),
     [
-        (["fid"], "generator", COUNT, "expected names of swd"),
+        (["fids"], "generator", COUNT, "expected names of swd, .*got 'fids'"),
+        (["fid"], "generator", COUNT, "fid needs a file of Inception's weights"),
+        (["ppl_faces"], "real", COUNT, "ppl_faces needs a generator as --fake, got images"),
+        (["prdc_faces"], "generator", 5, "expected a count of 6 or more, got 5"),
         (["psnr"], "generator", COUNT, "psnr needs a restorer"),
         (["swd"], "restorer", COUNT, "swd needs a generator"),
         (["swd"], "generator", COUNT + 1, "expected a count of 2..6"),
         (["psnr"], "generator", COUNT + 1, "psnr needs a restorer as --fake, got a stylegan2"),
         (["swd", "swd"], "generator", COUNT, "every name once, got 'swd' twice"),
-        (["swd"], "generator", 1, "expected a count of 2..6"),
+        (["swd"], "generator", 1, "expected a count of 2 or more, got 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(real, names, model, count, sentence, request):
     with pytest.raises(InputError, match=sentence):
         measure(names, real, request.getfixturevalue(model), count)
+
+
+@pytest.fixture
+def small_features(monkeypatch):
+    """A feature network of random weights in place of the shipped one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = FaceFeatures(img_resolution=16, channels=(4, 8), feature_dim=5, num_outputs=2)
+    extractor = FaceExtractor(network.eval().requires_grad_(False), "0123abcd")
+    monkeypatch.setattr(feature_metrics, "load_face_extractor", lambda device: extractor)
+    return extractor
+
+
+FACES = ("fd_faces", "kd_faces", "prdc_faces")
+
+
+def values(evaluated):
+    return {result.metric: result.value for result in evaluated.results}
+
+
+def test_features_of_a_set_and_itself_are_equal(real, small_features):
+    found = evaluate(Request(FACES, COUNT), real, real)
+    numbers = values(found)
+    assert numbers["fd_faces"] == pytest.approx(0, abs=1e-6)
+    assert (numbers["precision_faces"], numbers["recall_faces"]) == (1, 1)
+    assert numbers["coverage_faces"] == 1
+    assert [result.name for result in found.results[:2]] == [
+        f"fd_faces6[clean, 0123abcd, 6, {real.content_hash[:8]}]",
+        f"kd_faces6[clean, 0123abcd, 6, {real.content_hash[:8]}]",
+    ]
+    assert found.results[1].deviation is not None
+    assert not found.warnings
+
+
+def test_few_images_are_warned_about(real, small_features):
+    found = evaluate(Request(("fd_faces",), 5), real, real)
+    assert found.warnings == [
+        "fd_faces: 5 images are no more than its 5 features, so its bias is large; compare at "
+        "equal counts only, or use more images"
+    ]
+
+
+def test_a_generator_is_measured_as_the_files_it_would_write(
+    real, generator, small_features, tmp_path
+):
+    for index, image in enumerate(evaluation.sample_images(generator.generator, range(COUNT))):
+        save_png(tmp_path / f"{index}.png", image.permute(1, 2, 0))
+    request = Request((*FACES, "swd"), COUNT)
+    drawn = values(evaluate(request, real, generator))
+    written = values(evaluate(request, real, open_dataset(tmp_path)))
+    assert drawn["swd_mean"] == pytest.approx(written["swd_mean"], rel=0.02)  # unrounded here
+    for name, value in drawn.items():
+        if name.endswith("_faces"):
+            assert value == pytest.approx(written[name], rel=1e-9)
+
+
+def test_the_batch_changes_nothing(real, generator, small_features, monkeypatch):
+    request = Request((*FACES, "ppl_faces"), COUNT)
+    whole = values(evaluate(request, real, generator))
+    monkeypatch.setattr(evaluation, "_CHUNK", 4)
+    monkeypatch.setattr(feature_metrics, "_PATHS", 5)
+    parts = values(evaluate(request, real, generator))
+    assert parts == pytest.approx(whole, rel=1e-3, abs=1e-6)
+
+
+def test_path_lengths_run_in_w_or_z_and_say_so(real, generator, small_features):
+    names = ("ppl_faces", "ppl_faces_crop", "ppl_faces_z")
+    found = evaluate(Request(names, COUNT), real, generator)
+    model = generator.sha256[:8]
+    assert [result.name for result in found.results] == [
+        f"ppl_faces6[w, clean, 0123abcd, 6, {model}]",
+        f"ppl_faces_crop6[w, clean, 0123abcd, 6, {model}]",
+        f"ppl_faces_z6[z, clean, 0123abcd, 6, {model}]",
+    ]
+    assert len(set(values(found).values())) == 3
+    assert all(result.value > 0 and result.deviation for result in found.results)
+    again = evaluate(Request(names, COUNT, seed=1), real, generator)
+    assert values(again) != values(found)
+
+
+def test_work_is_reported_and_can_be_stopped(real, generator, small_features):
+    seen = []
+    request = Request(("swd", "fd_faces", "ppl_faces"), COUNT)
+    evaluate(request, real, generator, progress=lambda *report: seen.append(report))
+    assert [(stage, done) for stage, done, _ in seen] == [
+        ("pixels", 0),
+        ("pixels", COUNT),
+        ("real", COUNT),
+        ("fake", COUNT),
+        ("ppl_faces", COUNT),
+    ]
+
+    def stop(stage, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(request, real, generator, progress=stop)
+
+
+def test_arguments_are_refused_before_anything_is_opened(tmp_path, folder, monkeypatch):
+    with pytest.raises(InputError, match=r"missing\.pth: expected a file of Inception's weights"):
+        Request(("fid",), features=tmp_path / "missing.pth")
+    with pytest.raises(InputError, match="a resize of tf1, clean, torch, got 'area'"):
+        Request(("swd",), resize="area")
+    opened = []
+    monkeypatch.setattr(evaluation, "load", lambda *args: opened.append(args))
+    with pytest.raises(InputError, match=r"expected a count of 2\.\.6 \(the images of --real\)"):
+        evaluate_files(Request(("swd",), COUNT + 1), str(folder), str(FACE_FEATURES))
+    with pytest.raises(InputError, match="nothing-there"):
+        evaluate_files(Request(("swd",)), str(tmp_path / "not-opened"), "nothing-there")
+    assert not opened
+
+
+def test_two_names_are_opened_and_compared(folder):
+    for fake in (str(folder), f"folder:{folder}"):
+        found = evaluate_files(Request(("diversity",)), str(folder), fake)
+        assert found.count == COUNT
+        assert values(found)["diversity_ratio_full"] == pytest.approx(1)
+    written = found.as_dict()
+    assert written["images"] == COUNT and written["warnings"] == []
+    assert written["results"][0]["name"].startswith("diversity_rms_small[6, ")
+    assert found.as_text().splitlines()[0] == f"images  {COUNT}"
+
+
+def test_images_of_a_tensor_are_a_set(small_features):
+    generator = torch.Generator().manual_seed(0)
+    grey = torch.rand(8, 1, 16, 16, generator=generator)
+    ours, theirs = TensorImages("a", grey), TensorImages("b", grey.expand(-1, 3, -1, -1))
+    assert ours.content_hash != theirs.content_hash
+    found = values(evaluate(Request(FACES, 8), ours, ours))
+    assert found == pytest.approx(values(evaluate(Request(FACES, 8), theirs, theirs)), abs=1e-9)
+    with pytest.raises(InputError, match=r"expected grey images of 16 px .*got 16 px with 3"):
+        evaluate(Request(FACES, 8), ours, theirs)
+    with pytest.raises(InputError, match="x: expected square images, got 5 x 4 pixels"):
+        TensorImages("x", torch.zeros(2, 3, 4, 5))
+    with pytest.raises(InputError, match=r"x: float images must lie in 0\.\.1"):
+        TensorImages("x", torch.full((2, 3, 4, 4), 3.0))
+    odd = TensorImages("x", torch.zeros(2, 3, 20, 20))
+    with pytest.raises(InputError, match=r"swd cannot take these images .*16 \* 2\*\*k"):
+        evaluate(Request(("swd",), 2), odd, odd)
+    tiny = TensorImages("x", torch.zeros(2, 3, 6, 6))
+    with pytest.raises(InputError, match="swd needs images of 7 px or more, got 6 px"):
+        evaluate(Request(("swd",), 2), tiny, tiny)
+
+
+def test_too_many_images_for_memory_are_refused(real, monkeypatch, small_features):
+    monkeypatch.setattr(evaluation, "MAX_IMAGE_BYTES", 1000)
+    with pytest.raises(InputError, match="swd holds all images in memory"):
+        evaluate(Request(("swd",), COUNT), real, real)
+    monkeypatch.setattr(feature_metrics, "MAX_KEPT_BYTES", 100)
+    with pytest.raises(InputError, match="6 images need 0 GiB for features"):
+        evaluate(Request(("kd_faces",), COUNT), real, real)
+
+
+def test_a_conditional_generator_needs_its_class(real, small_features, tmp_path):
+    torch.manual_seed(0)
+    network = Generator(
+        z_dim=8,
+        w_dim=8,
+        c_dim=2,
+        img_resolution=SIZE,
+        channel_base=64,
+        channel_max=8,
+        num_mapping_layers=2,
+    )
+    model = _saved(tmp_path / "g.safetensors", "stylegan2-generator", network)
+    with pytest.raises(InputError, match=r"has 2 classes; expected --class 0\.\.1"):
+        evaluate(Request(("fd_faces",), COUNT), real, model)
+    first, second = (
+        values(evaluate(Request(("fd_faces", "ppl_faces"), COUNT, class_index=c), real, model))
+        for c in (0, 1)
+    )
+    assert first["fd_faces"] != second["fd_faces"] and first["ppl_faces"] != second["ppl_faces"]
