@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import build
+from .reference import EPSILON
 
 
 class Form(IntEnum):
@@ -331,7 +332,7 @@ def to_rgb(x: Tensor, channels: int, rgb: ToRGB) -> None:
 
 @dataclass(frozen=True)
 class AffineJob:
-    """`x @ weight.T + bias`, or for demodulation rsqrt(x^2 @ weight.T + 1e-8).
+    """`x @ weight.T + bias`, or for demodulation rsqrt(x^2 @ weight.T + `EPSILON`).
 
     Attributes:
         x: [N, I], any distance between its rows.
@@ -354,6 +355,7 @@ class _AffineArguments(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "weight", "bias", "y")),
         *((name, ctypes.c_int64) for name in ("x_stride", "y_stride", "in", "out", "demodulate")),
+        ("epsilon", ctypes.c_float),
     )
 
 
@@ -376,6 +378,7 @@ def affine(jobs: Sequence[AffineJob], rows: int) -> None:
                 job.y.stride(0),
                 *job.features,
                 job.demodulate,
+                EPSILON,
             )
             for job in jobs
         )

@@ -1,4 +1,5 @@
-// 16 channels of one pixel; the compiler splits the vector where registers are narrower.
+// 16 channels of one pixel. Rows in memory have this layout on every machine, so the vectors are not
+// those of common/csrc/vector.h: the compiler splits them where registers are narrower.
 #pragma once
 
 #include <cstdint>

@@ -6,14 +6,15 @@
 
 namespace ganvas {
 
-// y[row] = x[row] weight + bias, or rsqrt(x[row]^2 weight + 1e-8) for demodulation factors (Karras
-// et al. 2020, equation 3). Rows of y have room for whole panels.
+// y[row] = x[row] weight + bias, or rsqrt(x[row]^2 weight + epsilon) for demodulation factors (Karras
+// et al. 2020, equation 3). Rows of y have room for whole panels. Mirrored by ctypes in compiled.py.
 struct Affine {
   const float* x;
   const float* weight;  // [in, out], from ganvas_pack_weight in the pointwise form
   const float* bias;    // [whole panels] or null
   float* y;
   int64_t x_stride, y_stride, in, out, demodulate;
+  float epsilon;
 };
 
 namespace {
@@ -48,7 +49,7 @@ void run(const Affine& job, int64_t rows, int64_t panel) {
     }
     for (int64_t r = 0; r < count; ++r)
       for (int64_t j = 0; j < PANEL; ++j)
-        y[r * job.y_stride + j] = 1 / std::sqrt(total[r][j] + 1e-8f);
+        y[r * job.y_stride + j] = 1 / std::sqrt(total[r][j] + job.epsilon);
   }
 }
 

@@ -1,4 +1,4 @@
-// Arguments of a convolution with everything around it; mirrored by ctypes in cpu_backend.py.
+// Arguments of a convolution with everything around it; mirrored by ctypes in compiled.py.
 #pragma once
 
 #include <cstdint>
