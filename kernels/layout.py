@@ -12,6 +12,16 @@ def memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """x [N, C, H, W] in channels_last; x itself where it is."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def contiguous(x: Tensor | None) -> Tensor | None:
+    """x without gaps, or None as it is; for optional arguments of kernels."""
+    return None if x is None else x.contiguous()
+
+
 def new_like(x: Tensor) -> Tensor:
     """Memory for a tensor of x's shape, dtype and device, in `memory_format(x)`."""
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))

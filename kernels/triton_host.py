@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .refusal import refuse_tensor
 from .registry import is_forced, register
 
 # Kernel, signature, compile-time arguments, warps, stages, label.
@@ -55,11 +56,10 @@ def refuse_triton(op: str, x: Tensor, dtypes: Sequence[torch.dtype] = DTYPES) ->
     CPU tensors are taken by its interpreter, where that was chosen and the backend is forced: so
     nothing runs interpreted by accident.
     """
-    if x.device.type != "cuda" and not (interpreted() and is_forced("triton", op)):
-        return f"expected a CUDA tensor, got {x.device.type}"
-    if x.dtype not in dtypes:
-        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-        return f"expected a dtype of {names}, got {x.dtype}"
+    on = x.device.type if interpreted() and is_forced("triton", op) else "cuda"
+    reason = refuse_tensor(x, on, dtypes)
+    if reason is not None:
+        return reason
     return None if _installed() else "expected triton, found none"
 
 

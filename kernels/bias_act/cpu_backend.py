@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import build
 from ..layout import memory_format, new_like
+from ..refusal import refuse_tensor
 from .reference import is_piecewise, negative_slope, rounded, sum_dtype
 
 _DTYPES = (torch.float32, torch.bfloat16)
@@ -21,10 +22,9 @@ def refuse(
     x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None
 ) -> str | None:
     """Why the compiled pass cannot take the call, or None."""
-    if x.device.type != "cpu":
-        return f"expected a CPU tensor, got {x.device.type}"
-    if x.dtype not in _DTYPES:
-        return f"expected float32 or bfloat16, got {x.dtype}"
+    reason = refuse_tensor(x, "cpu", _DTYPES)
+    if reason is not None:
+        return reason
     if not is_piecewise(act, alpha, gain):
         return (
             "expected linear, relu or lrelu with alpha >= 0 and gain > 0, "

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..build import cpu_library, unavailable
+from ..refusal import refuse_tensor
 from . import packing
 
 MAX_FACTOR = 64  # of `up` and `down`; keeps every position in 32 bits
@@ -15,10 +16,9 @@ MAX_FACTOR = 64  # of `up` and `down`; keeps every position in 32 bits
 def refuse(x: Tensor, *rest: Any) -> str | None:
     """Why the compiled pass cannot take the forward call."""
     _, _, _, up, down, _, gain, *_ = rest
-    if x.device.type != "cpu":
-        return f"expected a CPU tensor, got {x.device.type}"
-    if x.dtype != torch.float32:
-        return f"expected float32, got {x.dtype}"
+    reason = refuse_tensor(x, "cpu", (torch.float32,))
+    if reason is not None:
+        return reason
     if gain <= 0:
         return f"expected a gain > 0, got {gain}"
     if max(up, down) > MAX_FACTOR:

@@ -1,18 +1,18 @@
 """The CUDA kernel in csrc: a tile of one channel at a time, all of it in shared memory."""
 
-import ctypes
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..build import cuda_library, unavailable
-from ..errors import BackendError
+from .. import cuda_host
+from ..build import unavailable
+from ..refusal import refuse_tensor
 from . import packing
 from .reference import taps
 
-# Numbers of `DType` in common/csrc/dtype.cuh.
-_DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAX_TAPS = 32  # of an axis; with these, and the factors below, a tile always fits
 MAX_FACTOR = 8
 
@@ -20,10 +20,9 @@ MAX_FACTOR = 8
 def refuse(x: Tensor, *rest: Any) -> str | None:
     """Why the kernel cannot take the forward call."""
     fu, fd, _, up, down, _, gain, *_ = rest
-    if x.device.type != "cuda":
-        return f"expected a CUDA tensor, got {x.device.type}"
-    if x.dtype not in _DTYPES:
-        return f"expected float32, float16 or bfloat16, got {x.dtype}"
+    reason = refuse_tensor(x, "cuda", _DTYPES)
+    if reason is not None:
+        return reason
     if gain <= 0:
         return f"expected a gain > 0, got {gain}"
     if max(up, down) > MAX_FACTOR:
@@ -57,13 +56,4 @@ def filtered_lrelu_jvp(tangent: Tensor, x: Tensor, *rest: Any) -> Tensor:
 
 
 def _launch_for(x: Tensor) -> packing.Launch:
-    def launch(call: packing.FilteredLrelu) -> None:
-        with torch.cuda.device_of(x):
-            stream = torch.cuda.current_stream(x.device).cuda_stream
-            status = cuda_library().ganvas_filtered_lrelu_cuda(
-                ctypes.byref(call), _DTYPES[x.dtype], ctypes.c_void_p(stream)
-            )
-        if status:
-            raise BackendError(f"filtered_lrelu: the CUDA kernel failed with error {status}")
-
-    return launch
+    return partial(cuda_host.launch, "filtered_lrelu", x=x)

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor
 
-from ..bias_act.reference import ACTIVATIONS
+from ..bias_act.reference import ACTIVATIONS, negative_slope, rounded
 from .reference import statistics_dtype
 
 # Activations whose argument, where it has a gradient, is a multiple of the result.
 INVERTIBLE = ("linear", "relu", "lrelu")
+# Their slopes below zero.
+SLOPES = {act: negative_slope(act, ACTIVATIONS[act].alpha) for act in INVERTIBLE}
 
 
 def epilogue_backward(
@@ -43,7 +45,7 @@ def epilogue_backward(
     narrow, dtype = dy.dtype, statistics_dtype(dy.dtype)
     bound = None if clamp is None else rounded(clamp, narrow)
     dy, y = dy.to(dtype), y.to(dtype)
-    alpha = {"linear": 1.0, "relu": 0.0, "lrelu": ACTIVATIONS["lrelu"].alpha}[act]
+    alpha = SLOPES[act]
     dz = dy * gain if alpha == 1.0 else torch.where(y > 0, dy * gain, dy * (gain * alpha))
     if bound is not None:
         dz = torch.where(y.abs() < bound, dz, 0.0)
@@ -63,11 +65,6 @@ def epilogue_backward(
     if weighted is not None:
         dd = dd - (weighted if strength is None else weighted * strength)
     return (dz * d[:, :, None, None]).to(narrow), sums, dd / d, weighted, pixels
-
-
-def rounded(clamp: float, dtype: torch.dtype) -> float:
-    """The bound as a saved result of `dtype` has it."""
-    return torch.tensor(clamp, dtype=dtype, device="cpu").item()
 
 
 def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from .. import build
+from ..layout import channels_last
+from ..refusal import refuse_tensor
 from ..registry import is_forced
 from ..taps import separate
 from . import compiled, tuning
+from .backward import SLOPES
 from .compiled import Form, Method, pad_channels, padded
 
-# Slope below zero of the activations that the compiled epilogue has.
-_SLOPES = {"linear": 1.0, "relu": 0.0, "lrelu": 0.2}
 _POINTWISE = Method(Form.POINTWISE, shared=False, tiles=64)
 
 
@@ -32,7 +33,7 @@ def run(
     """See `reference.modulated_conv2d`; the result is channels_last."""
     count, _, height, width = x.shape
     out, channels, size = weight.shape[:3]
-    x = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    x = channels_last(x).permute(0, 2, 3, 1)
     method = _POINTWISE
     if size == 3:
         method = tuning.choose((channels, out), min(height, width), up)
@@ -48,7 +49,7 @@ def run(
         noise=None if noise is None else noise.contiguous(),
         strength=1.0 if strength is None else float(strength),
         bias=None if bias is None else _padded(bias),
-        alpha=_SLOPES[act],
+        alpha=SLOPES[act],
         gain=gain,
         clamp=clamp,
         next_styles=None if next_styles is None else _padded(next_styles),
@@ -74,18 +75,17 @@ def refuse(
     clamp: float | None,
 ) -> str | None:
     """Why `run` cannot take these arguments, or None if it can."""
-    if x.device.type != "cpu":
-        return f"expected a CPU tensor, got {x.device.type}"
-    if x.dtype != torch.float32:
-        return f"expected float32, got {x.dtype}"
-    if act not in _SLOPES or gain <= 0:
-        return f"expected act of {', '.join(_SLOPES)} with gain above 0, got {act}, {gain:g}"
+    reason = refuse_tensor(x, "cpu", (torch.float32,))
+    if reason is not None:
+        return reason
+    if act not in SLOPES or gain <= 0:
+        return f"expected act of {', '.join(SLOPES)} with gain above 0, got {act}, {gain:g}"
     if weight.shape[2] not in (1, 3) or 0 in x.shape:
         shapes = f"{tuple(weight.shape)} on {tuple(x.shape)}"
         return f"expected a 1x1 or 3x3 weight and an image of some size, got {shapes}"
-    reason = build.unavailable("cpu")
-    if reason is not None:
-        return reason
+    missing = build.unavailable("cpu")
+    if missing is not None:
+        return missing
     if not is_forced("cpu", "modulated_conv2d"):
         # Copies of padded images would cost more than the pass saves.
         length = padded(1)

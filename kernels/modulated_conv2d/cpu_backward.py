@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bias_act.reference import ACTIVATIONS
 from ..build import cpu_library, unavailable
+from ..layout import channels_last, contiguous
+from ..refusal import refuse_tensor
+from .backward import SLOPES
 
 # Pixels of one sample whose sums are taken together; the same whatever the number of threads.
 CHUNK = 128
@@ -15,7 +17,6 @@ CHUNK = 128
 _TENSORS = ("dy", "y", "d", "noise", "bias", "du", "parts", "pixel_sums")
 _SIZES = ("n", "pixels", "channels", "noise_stride", "chunk", "chunks", "threads")
 _NUMBERS = ("strength", "gain", "alpha", "clamp")
-_SLOPES = {"linear": 1.0, "relu": 0.0, "lrelu": ACTIVATIONS["lrelu"].alpha}
 
 
 class _EpilogueBackward(ctypes.Structure):
@@ -28,11 +29,7 @@ class _EpilogueBackward(ctypes.Structure):
 
 def refuse(x: Tensor, *_: Any) -> str | None:
     """Why the compiled passes cannot take x, or None."""
-    if x.device.type != "cpu":
-        return f"expected a CPU tensor, got {x.device.type}"
-    if x.dtype != torch.float32:
-        return f"expected float32, got {x.dtype}"
-    return unavailable("cpu")
+    return refuse_tensor(x, "cpu", (torch.float32,)) or unavailable("cpu")
 
 
 def epilogue_backward(
@@ -48,11 +45,11 @@ def epilogue_backward(
     per_pixel: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Arguments and results as in `backward.epilogue_backward`."""
-    dy, y = _channels_last(dy), _channels_last(y)
+    dy, y = channels_last(dy), channels_last(y)
     batch, channels, height, width = y.shape
     pixels = height * width
     chunks = -(-pixels // CHUNK)
-    d, noise, bias = _dense(d), _dense(noise), _dense(bias)
+    d, noise, bias = contiguous(d), contiguous(noise), contiguous(bias)
     du = torch.empty_like(dy)
     parts = torch.empty(3, batch, chunks, channels)
     pixel_sums = torch.empty(batch, 1, height, width) if per_pixel else None
@@ -68,7 +65,7 @@ def epilogue_backward(
         torch.get_num_threads(),
         1.0 if strength is None else float(strength),
         gain,
-        _SLOPES[act],
+        SLOPES[act],
         -1.0 if clamp is None else clamp,
     )
     cpu_library().ganvas_epilogue_backward(ctypes.byref(arguments))
@@ -79,7 +76,7 @@ def epilogue_backward(
 
 def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
     """Arguments and results as in `backward.styles_backward`."""
-    dxs, x, styles = _channels_last(dxs), _channels_last(x), styles.contiguous()
+    dxs, x, styles = channels_last(dxs), channels_last(x), styles.contiguous()
     batch, channels, height, width = x.shape
     chunks = -(-height * width // CHUNK)
     dx = torch.empty_like(dxs)
@@ -90,11 +87,3 @@ def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Ten
         *(ctypes.c_int64(size) for size in sizes),
     )
     return dx, parts.sum(1)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _dense(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.contiguous()

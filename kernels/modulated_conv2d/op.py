@@ -16,6 +16,7 @@ from torch import Tensor
 from ..autograd import differentiable_gradients
 from ..convolution import convolution, is_own, transposed_convolution
 from ..convolution.op import convolution_op, input_gradient_op, weight_gradient_op
+from ..layout import channels_last, memory_format
 from ..registry import register, select
 from ..upfirdn2d import upfirdn2d
 from . import backward, cpu_backend, cpu_backward, reference
@@ -63,7 +64,7 @@ def modulated_conv2d_op(
     arguments = (x, weight, styles, d, noise, strength, bias, next_styles, f, up, act, gain, clamp)
     with torch.autocast(x.device.type, enabled=False):
         y = select("modulated_conv2d", *arguments)(*arguments)
-    return y.contiguous(memory_format=torch.channels_last)
+    return channels_last(y)
 
 
 # Schemas with lists are spelt out: older releases of torch cannot infer them.
@@ -113,9 +114,9 @@ def modulated_conv2d_backward_op(
         dnoise = dnoise.sum_to_size(noise.shape).contiguous()
     dstrength = weighted.sum() if need_strength and weighted is not None else None
     if dx is not None:
-        dx = dx.contiguous(memory_format=torch.channels_last)
+        dx = channels_last(dx)
     if dweight is not None:
-        dweight = dweight.contiguous(memory_format=_weight_format(weight))
+        dweight = dweight.contiguous(memory_format=memory_format(weight))
     gradients = (dx, dweight, dstyles, dd, dnoise, dstrength, sums.sum(0) if need_bias else None)
     return [g for g, need in zip(gradients, needs, strict=True) if need and g is not None]
 
@@ -176,13 +177,6 @@ def _convolve(
     return upfirdn2d(y, f, padding=reference.filter_padding(f), gain=4.0)
 
 
-def _weight_format(weight: Tensor) -> torch.memory_format:
-    if weight.is_contiguous():
-        return torch.contiguous_format
-    channels_last = weight.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if channels_last else torch.contiguous_format
-
-
 @modulated_conv2d_op.register_fake
 def _(
     x: Tensor,
@@ -200,7 +194,7 @@ def _(
     clamp: float | None,
 ) -> Tensor:
     shape = (x.shape[0], weight.shape[0], x.shape[2] * up, x.shape[3] * up)
-    return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
+    return channels_last(x.new_empty(shape))
 
 
 @modulated_conv2d_backward_op.register_fake
@@ -222,7 +216,7 @@ def _(
     needs: Sequence[bool],
 ) -> list[Tensor]:
     inputs = (x, weight, styles, d, noise, strength, bias)
-    formats = (torch.channels_last, _weight_format(weight), *[torch.contiguous_format] * 5)
+    formats = (torch.channels_last, memory_format(weight), *[torch.contiguous_format] * 5)
     return [
         tensor.new_empty(tensor.shape).contiguous(memory_format=layout)
         for tensor, layout, need in zip(inputs, formats, needs, strict=True)
@@ -234,9 +228,10 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, up, act, gain, clamp = inputs
     if act not in backward.INVERTIBLE or gain <= 0 or tensors[7] is not None:
         # The public function composes such calls from others where a gradient is wanted.
-        raise NotImplementedError(
+        following = None if tensors[7] is None else tuple(tensors[7].shape)
+        raise ValueError(
             f"modulated_conv2d: expected act of {backward.INVERTIBLE}, gain above 0 and no "
-            f"next_styles in the op where it is differentiated, got {act!r}, {gain}"
+            f"next_styles in the op where it is differentiated, got {act!r}, {gain}, {following}"
         )
     ctx.save_for_backward(*tensors, output)
     ctx.settings = (up, act, gain, clamp)

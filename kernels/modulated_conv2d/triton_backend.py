@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..layout import channels_last, contiguous
 from ..triton_host import POINTERS, AotCase, signature
 from .reference import filter_padding
 from .triton_backward import (
@@ -54,24 +55,31 @@ def modulated_conv2d(
     clamp: float | None,
 ) -> Tensor:
     """See `reference.modulated_conv2d`."""
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = channels_last(x)
     end = Epilogue(
-        _dense(d), _dense(noise), strength, _dense(bias), _dense(next_styles), act, gain, clamp
+        contiguous(d),
+        contiguous(noise),
+        strength,
+        contiguous(bias),
+        contiguous(next_styles),
+        act,
+        gain,
+        clamp,
     )
     own = up == 1 and uses_own_convolution(x, weight.shape[0])
     if own:
-        return convolution(x, pack_weight(weight), _dense(styles), end)
+        return convolution(x, pack_weight(weight), contiguous(styles), end)
     if styles is not None:
         x = x * styles.to(x.dtype)[:, :, None, None]
     if up == 1:
         u = functional.conv2d(x, weight, padding=weight.shape[2] // 2)
-        y = epilogue(u.contiguous(memory_format=torch.channels_last), end, x.dtype)
+        y = epilogue(channels_last(u), end, x.dtype)
         assert y is not None
         return y
     assert f is not None
     u = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     left, _, top, _ = filter_padding(f)
-    u = u.contiguous(memory_format=torch.channels_last)
+    u = channels_last(u)
     return fir_epilogue(u, pack_filter(f), (left, top), end, x.dtype)
 
 
@@ -82,10 +90,6 @@ def uses_own_convolution(x: Tensor, outputs: int) -> bool:
     pixels = x.shape[2] * x.shape[3]
     thin = max(x.shape[1], outputs) <= OWN_LARGE_CHANNELS
     return pixels <= OWN_SMALL_PIXELS or (pixels >= OWN_LARGE_PIXELS and thin)
-
-
-def _dense(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.contiguous()
 
 
 def aot_cases() -> Iterator[AotCase]:

@@ -9,6 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..bias_act.reference import rounded
+from ..layout import channels_last, contiguous
 from ..triton_host import divide_up, launcher, next_power_of_2
 from .reference import statistics_dtype
 from .triton_epilogue import (
@@ -115,8 +116,8 @@ def epilogue_backward(
     per_pixel: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Arguments and results as in `backward.epilogue_backward`."""
-    dy = dy.contiguous(memory_format=torch.channels_last)
-    y = y.contiguous(memory_format=torch.channels_last)
+    dy = channels_last(dy)
+    y = channels_last(y)
     batch, count, height, width = y.shape
     dtype, device = statistics_dtype(y.dtype), y.device
     du = torch.empty_like(dy)
@@ -128,9 +129,7 @@ def epilogue_backward(
     pixels = torch.empty(columns, dtype=dtype, device=device) if per_pixel else None
     if y.numel():
         end = Epilogue(
-            None if d is None else d.contiguous(),
-            None if noise is None else noise.contiguous(),
-            strength, None if bias is None else bias.contiguous(), None, act, gain,
+            contiguous(d), contiguous(noise), strength, contiguous(bias), None, act, gain,
             None if clamp is None else rounded(clamp, y.dtype),
         )  # fmt: skip
         flags = {name: value for name, value in end.flags().items() if name != "NEXT"}
@@ -147,8 +146,8 @@ def epilogue_backward(
 
 def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
     """Arguments and results as in `backward.styles_backward`."""
-    dxs = dxs.contiguous(memory_format=torch.channels_last)
-    x = x.contiguous(memory_format=torch.channels_last)
+    dxs = channels_last(dxs)
+    x = channels_last(x)
     batch, count, height, width = x.shape
     size = height * width
     block = pixels_of_block(size)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..modulated_conv2d.backward import SLOPES
 from ..modulated_conv2d.compiled import (
     AffineJob,
     Form,
@@ -31,7 +32,6 @@ from .description import Affine, Block, ConvLayer, RGBLayer, Synthesis
 from .packed import PackedAffine, pack_affine, pack_matrix
 from .upsample import upsample_add, upsample_image
 
-_SLOPE = 0.2
 # Of one layer's features of all samples that are drawn at a time: half a gigabyte.
 _MAX_FLOATS = 2**27
 _SKIP = Method(Form.POINTWISE, shared=False, tiles=64)
@@ -198,7 +198,7 @@ class CpuExecutor:
             noise=None if noise is None else noise.float().contiguous(),
             strength=layer.strength,
             bias=layer.bias,
-            alpha=_SLOPE,
+            alpha=SLOPES["lrelu"],
             gain=layer.gain,
             clamp=layer.clamp,
             fir=layer.fir,

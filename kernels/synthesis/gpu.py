@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..layout import channels_last
 from ..modulated_conv2d.reference import filter_padding
 from ..modulated_conv2d.triton_convolution import convolution, pack_weight
 from ..modulated_conv2d.triton_epilogue import (
@@ -218,7 +219,7 @@ class GpuExecutor:
         conv1 = self._prepare_conv(block.conv1, size, w_dim)
         skip = None
         if block.skip is not None:
-            skip = _last(block.skip.detach().to(self._dtype, copy=True)[:, :, None, None])
+            skip = channels_last(block.skip.detach().to(self._dtype, copy=True)[:, :, None, None])
         torgb = None if block.torgb is None else self._prepare_rgb(block.torgb, w_dim)
         return _Block(conv0, conv1, skip, torgb)
 
@@ -288,13 +289,13 @@ def run_layer(
         return convolution(x, conv.weights["own"], None, end), None
     weight = conv.weights["cudnn"]
     if conv.fir is not None:
-        u = _last(functional.conv_transpose2d(x, weight, stride=2))
+        u = channels_last(functional.conv_transpose2d(x, weight, stride=2))
         y = fir_epilogue(u, conv.fir.taps, conv.fir.padding, end, x.dtype)
         return y, None if picture is None else draw_image(y, picture)
     if name == tuning.OWN:
         u = convolution(x, conv.weights["own"], None, Epilogue())
     else:
-        u = _last(functional.conv2d(x, weight, padding=1))
+        u = channels_last(functional.conv2d(x, weight, padding=1))
     image = None if picture is None else _image(u, picture)
     return epilogue(u, end, x.dtype, image, store), None if image is None else image.target
 
@@ -381,7 +382,7 @@ def layer_call(
         torch.ones((), device=device), Filter(pack_filter(f), (left, top)) if key.up == 2 else None,
         2**0.5, 256.0,
     )  # fmt: skip
-    x = _last(torch.randn(batch, key.inputs, before, before, device=device).to(dtype))
+    x = channels_last(torch.randn(batch, key.inputs, before, before, device=device).to(dtype))
     rows = torch.rand(2, batch, key.outputs, device=device) + 0.5
     noise = torch.randn(1, 1, size, size, device=device)
     end = Epilogue(rows[0], noise, conv.strength, conv.bias, rows[1], "lrelu", conv.gain, 256.0)
@@ -418,7 +419,3 @@ def _time(call: Callable[[], Tensor], device: torch.device) -> float:
         end.synchronize()
         times.append(start.elapsed_time(end) * 1000 / _CALLS)
     return statistics.median(times[1:])
-
-
-def _last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)

@@ -29,11 +29,12 @@ from ..modulated_conv2d.compiled import (
     panels,
     to_rgb,
 )
+from ..modulated_conv2d.reference import EPSILON
 from .description import Affine
 from .eager import styles_of
 from .packed import PackedAffine, pack_affine, pack_matrix
 from .stylegan3_description import FilteredLayer, FilteredSynthesis, FourierInput
-from .stylegan3_eager import DEMODULATION_EPSILON, positions, waves
+from .stylegan3_eager import positions, waves
 
 # Of one layer's features of all samples that are drawn at a time: half a gigabyte.
 _MAX_FLOATS = 2**27
@@ -221,7 +222,7 @@ class CpuFilteredExecutor:
         for layer in self._layers:
             own = power[:, layer.affine.start : layer.affine.start + layer.channels[0]]
             part = factors[:, layer.start : layer.start + layer.channels[1]]
-            part += DEMODULATION_EPSILON * own.mean()
+            part += EPSILON * own.mean()
             part.rsqrt_().mul_(layer.input_gain)
         return styles, factors
 

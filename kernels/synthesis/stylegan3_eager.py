@@ -7,11 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..filtered_lrelu import filtered_lrelu
+from ..modulated_conv2d.reference import EPSILON
 from .description import RGBLayer
 from .eager import styles_of
 from .stylegan3_description import FilteredLayer, FilteredSynthesis, FourierInput
-
-DEMODULATION_EPSILON = 1e-8
 
 
 class EagerFilteredExecutor:
@@ -97,7 +96,7 @@ def _demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     dtype = torch.float64 if styles.device.type == "cpu" else styles.dtype
     power = styles.to(dtype).square()
     energy = weight.to(dtype).square().sum((2, 3))
-    return (power @ energy.t() + DEMODULATION_EPSILON * power.mean()).rsqrt().to(styles.dtype)
+    return (power @ energy.t() + EPSILON * power.mean()).rsqrt().to(styles.dtype)
 
 
 def _to_rgb(layer: RGBLayer, x: Tensor, ws: Tensor) -> Tensor:

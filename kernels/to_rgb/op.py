@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import differentiable_gradients
+from ..layout import channels_last
 from ..registry import select
 from ..upfirdn2d import upfirdn2d
 from . import reference
@@ -62,7 +63,7 @@ def to_rgb_backward_op(
         if any(needs[:3]):
             run = select("to_rgb_backward", dz, x, weight, styles)
             dx, down = run(dz, x, weight, styles)
-            gradients[0] = dx.contiguous(memory_format=torch.channels_last)
+            gradients[0] = channels_last(dx)
             gradients[1] = (down * styles[:, None]).sum(0)
             gradients[2] = (down * weight).sum(1)
         if needs[3]:
@@ -101,7 +102,7 @@ def _(
     needs: Sequence[bool],
 ) -> list[Tensor]:
     batch, out, height, width = dy.shape
-    dx = x.new_empty(x.shape).contiguous(memory_format=torch.channels_last)
+    dx = channels_last(x.new_empty(x.shape))
     others = [weight.new_empty(shape) for shape in (weight.shape, styles.shape, (out,))]
     image = weight.new_empty(batch, out, height // 2, width // 2)
     gradients = (dx, *others, image)

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..layout import channels_last
 from ..modulated_conv2d.triton_epilogue import INTERPRETED, pack_filter
 from ..triton_host import (
     POINTERS,
@@ -116,7 +117,7 @@ def to_rgb(
     clamp: float | None,
 ) -> Tensor:
     """See `reference.to_rgb`."""
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = channels_last(x)
     batch, count, height, width = x.shape
     out = weight.shape[0]
     y = torch.empty((batch, out, height, width), dtype=torch.float32, device=x.device)
@@ -142,7 +143,7 @@ def to_rgb(
 
 def backward(dz: Tensor, x: Tensor, weight: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
     """See `reference.backward`."""
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = channels_last(x)
     batch, count, height, width = x.shape
     size, out = height * width, weight.shape[0]
     own = (weight * styles[:, None]).contiguous()

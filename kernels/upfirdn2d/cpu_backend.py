@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import build
 from ..layout import memory_format
+from ..refusal import refuse_tensor
 from ..registry import is_forced
 from .reference import Padding, Pair, result_size
 
@@ -21,10 +22,9 @@ def refuse(
     x: Tensor, f: Tensor, up: Pair, down: Pair, padding: Padding, flip_filter: bool, gain: float
 ) -> str | None:
     """Why the compiled pass cannot take the call, or None."""
-    if x.device.type != "cpu":
-        return f"expected a CPU tensor, got {x.device.type}"
-    if x.dtype not in _DTYPES:
-        return f"expected float32 or bfloat16, got {x.dtype}"
+    reason = refuse_tensor(x, "cpu", _DTYPES)
+    if reason is not None:
+        return reason
     if not is_forced("cpu", "upfirdn2d"):
         slower = _slower(x, f, up, down, padding)
         if slower is not None:

@@ -5,14 +5,12 @@ import ctypes
 import torch
 from torch import Tensor
 
-from .. import build
-from ..errors import BackendError
+from .. import build, cuda_host
 from ..layout import memory_format
+from ..refusal import refuse_tensor
 from .reference import Padding, Pair, result_size
 
-# Numbers of `DType` in common/csrc/dtype.cuh.
-_DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
-_MAX_TAPS = 1024  # kMaxTaps of upfirdn2d.cu
+_MAX_TAPS = 1024  # kMaxTaps of csrc/upfirdn2d_kernel.cuh
 
 
 class _Axis(ctypes.Structure):
@@ -52,10 +50,9 @@ def refuse(
     x: Tensor, f: Tensor, up: Pair, down: Pair, padding: Padding, flip_filter: bool, gain: float
 ) -> str | None:
     """Why the kernel cannot take the call, or None."""
-    if x.device.type != "cuda":
-        return f"expected a CUDA tensor, got {x.device.type}"
-    if x.dtype not in _DTYPES:
-        return f"expected one of {[str(dtype) for dtype in _DTYPES]}, got {x.dtype}"
+    reason = refuse_tensor(x, "cuda", cuda_host.DTYPES)
+    if reason is not None:
+        return reason
     taps = f.numel() if f.ndim == 2 else f.numel() ** 2
     if taps > _MAX_TAPS:
         return f"expected at most {_MAX_TAPS} taps, got {taps}"
@@ -83,17 +80,8 @@ def upfirdn2d(
         _axis(x, y, 2, up[1], down[1], padding[2], kernel.shape[0]),
         _axis(x, y, 3, up[0], down[0], padding[0], kernel.shape[1]),
     )
-    with torch.cuda.device_of(x):
-        status = build.cuda_library().ganvas_upfirdn2d(
-            ctypes.byref(params), _DTYPES[x.dtype], ctypes.c_void_p(_stream(x))
-        )
-    if status:
-        raise BackendError(f"upfirdn2d: the CUDA kernel failed with error {status}")
+    cuda_host.launch("upfirdn2d", params, x)
     return y
-
-
-def _stream(x: Tensor) -> int:
-    return torch.cuda.current_stream(x.device).cuda_stream
 
 
 def _axis(x: Tensor, y: Tensor, dim: int, up: int, down: int, before: int, taps: int) -> _Axis:

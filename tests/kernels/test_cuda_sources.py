@@ -5,12 +5,13 @@ import ctypes
 import re
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
-from ganvas.kernels import build, upfirdn2d
+from ganvas.kernels import BackendError, build, cuda_host, upfirdn2d
 from ganvas.kernels.upfirdn2d import cuda_backend
 
 NVCC = shutil.which("nvcc")
@@ -66,7 +67,9 @@ def test_the_sources_link_into_one_library_that_loads_without_a_driver(tmp_path)
         ],
         check=True,
     )
-    assert ctypes.CDLL(str(library)).ganvas_upfirdn2d
+    loaded = ctypes.CDLL(str(library))
+    for op in ("upfirdn2d", "filtered_lrelu"):
+        assert hasattr(loaded, f"ganvas_{op}_cuda")
 
 
 HOST_MATHS = r"""
@@ -202,12 +205,12 @@ def test_the_kernel_run_on_the_host_equals_the_reference(
 ):
     class Library:
         @staticmethod
-        def ganvas_upfirdn2d(params, dtype, stream):
+        def ganvas_upfirdn2d_cuda(params, dtype, stream):
             host_kernel(params, int(layout == torch.channels_last), unrolled)
             return 0
 
-    monkeypatch.setattr(cuda_backend.build, "cuda_library", Library)
-    monkeypatch.setattr(cuda_backend, "_stream", lambda x: 0)
+    monkeypatch.setattr(cuda_host, "cuda_library", Library)
+    monkeypatch.setattr(cuda_host, "_stream", lambda x: 0)
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(shape, generator=rng).contiguous(memory_format=layout)
     f = torch.randn(taps, generator=rng)
@@ -215,3 +218,25 @@ def test_the_kernel_run_on_the_host_equals_the_reference(
     y = cuda_backend.upfirdn2d(x, f, up, down, padding, False, 1.7)
     assert y.shape == expected.shape
     torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("status", [0, 700])
+def test_an_error_of_cuda_is_told(monkeypatch, status):
+    seen = []
+
+    class Library:
+        @staticmethod
+        def ganvas_upfirdn2d_cuda(params, dtype, stream):
+            seen.append((dtype, stream.value))
+            return status
+
+    monkeypatch.setattr(cuda_host, "cuda_library", Library)
+    monkeypatch.setattr(cuda_host, "_stream", lambda x: 5)
+    x = torch.zeros(1, dtype=torch.bfloat16)
+    with (
+        pytest.raises(BackendError, match="upfirdn2d: the CUDA kernel failed with error 700")
+        if status
+        else nullcontext()
+    ):
+        cuda_host.launch("upfirdn2d", cuda_backend._Params(), x)
+    assert seen == [(2, 5)]

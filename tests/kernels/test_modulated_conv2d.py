@@ -8,6 +8,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
 from ganvas.kernels import bias_act, modulated_conv2d, setup_filter, upfirdn2d
+from ganvas.kernels.modulated_conv2d.op import modulated_conv2d_op
 
 F4 = setup_filter([1, 3, 3, 1])
 
@@ -189,3 +190,16 @@ def test_rejects(arguments, words):
     call = {"x": t["x"], "weight": t["weight"], "styles": t["styles"], **arguments}
     with pytest.raises(ValueError, match="^modulated_conv2d: expected .*" + words):
         modulated_conv2d(**call)
+
+
+@pytest.mark.parametrize("change", [{"act": "tanh"}, {"gain": -1.0}, {"following": True}])
+def test_the_op_itself_refuses_what_its_backward_pass_cannot_take(change):
+    t = tensors(dtype=torch.float32)
+    following = torch.ones(2, 4) if change.pop("following", False) else None
+    settings = {"act": "lrelu", "gain": 1.0, **change}
+    weight = t["weight"].requires_grad_()
+    call = (t["x"], weight, t["styles"], *[None] * 4, following, None, 1, *settings.values(), None)
+    with pytest.raises(ValueError, match="where it is differentiated, got"):
+        modulated_conv2d_op(*call)
+    with torch.no_grad():
+        assert modulated_conv2d_op(*call).shape == (2, 4, 5, 4)

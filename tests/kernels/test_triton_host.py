@@ -58,7 +58,7 @@ def test_a_cpu_tensor_is_refused_unless_the_interpreter_was_chosen(
 
 def test_a_dtype_and_a_missing_triton_are_refused(monkeypatch):
     x = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float64)
-    told = "expected a dtype of float32, float16, bfloat16, got torch.float64"
+    told = "expected float32, float16 or bfloat16, got torch.float64"
     assert triton_host.refuse_triton("to_rgb", x, triton_host.DOT_DTYPES) == told
     monkeypatch.setattr(triton_host, "_installed", lambda: False)
     assert triton_host.refuse_triton("to_rgb", x) == "expected triton, found none"

@@ -36,7 +36,8 @@ cudaError_t launch_layout(const Upfirdn2dParams& p, cudaStream_t stream) {
 
 }  // namespace
 
-extern "C" int ganvas_upfirdn2d(const Upfirdn2dParams* params, int dtype, cudaStream_t stream) {
+extern "C" int ganvas_upfirdn2d_cuda(const Upfirdn2dParams* params, int dtype,
+                                     cudaStream_t stream) {
   if (static_cast<int64_t>(params->vertical.taps) * params->horizontal.taps > kMaxTaps) {
     return cudaErrorInvalidValue;
   }

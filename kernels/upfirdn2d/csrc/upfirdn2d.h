@@ -27,4 +27,5 @@ struct Upfirdn2dParams {
 };
 
 // Runs on `stream`; `dtype` is a DType. Returns the cudaError_t of the launch.
-extern "C" int ganvas_upfirdn2d(const Upfirdn2dParams* params, int dtype, cudaStream_t stream);
+extern "C" int ganvas_upfirdn2d_cuda(const Upfirdn2dParams* params, int dtype,
+                                     cudaStream_t stream);
