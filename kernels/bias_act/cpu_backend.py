@@ -71,7 +71,7 @@ def bias_act_backward(
 ) -> tuple[Tensor, Tensor]:
     """See `reference.bias_act_backward`; dy and the saved result are laid out alike."""
     dx = new_like(dy)
-    db = torch.empty(dy.shape[dim] if sums else 0, dtype=sum_dtype(dy.dtype))
+    db = dy.new_empty(dy.shape[dim] if sums else 0, dtype=sum_dtype(dy.dtype))
     bound = math.inf if clamp is None else rounded(clamp, dy.dtype)
     _functions()[1](
         dx.data_ptr(),

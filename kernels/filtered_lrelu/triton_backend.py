@@ -173,7 +173,7 @@ class _Filter:
     """A correlation as a sum of products of one filter an axis: [rank, taps_y], [rank, taps_x]."""
 
     def __init__(self, f: Tensor | None, flip: bool, scale: float) -> None:
-        f = torch.ones(1) if f is None else f.double()
+        f = torch.ones(1, device="cpu") if f is None else f.double()
         f = f if flip else f.flip(tuple(range(f.ndim)))
         if f.ndim == 1:
             self.vertical, self.horizontal = f[None] * scale, f[None]
@@ -207,10 +207,14 @@ class _Source:
             (self.filter.horizontal, offset[0], self.pad[0]),
         ):
             first = -((pad - start) // self.up)  # ceil((start - pad) / up)
-            samples = torch.arange(size)[None, :] + first
-            positions = torch.arange(wide)[:, None] + start
+            samples = _range(size)[None, :] + first
+            positions = _range(wide)[:, None] + start
             parts.append((_gather(f, samples * self.up + pad - positions).to(device), first))
         return parts[0][0], parts[1][0], parts[0][1], parts[1][1]
+
+
+def _range(size: int) -> Tensor:
+    return torch.arange(size, device="cpu")
 
 
 def _gather(f: Tensor, index: Tensor) -> Tensor:
@@ -242,7 +246,7 @@ def _launch(
     other = guide or main
     guide_v, guide_h, guide_y, guide_x = other.matrices(offset, wide)
     out = _block_extent(tile)
-    steps = torch.arange(wide)[None, :] - down * torch.arange(out)[:, None]
+    steps = _range(wide)[None, :] - down * _range(out)[:, None]
     down_v, down_h = (
         _gather(f, steps).to(y.device) for f in (down_filter.vertical, down_filter.horizontal)
     )

@@ -114,18 +114,23 @@ class ToRGB:
     image: Tensor
 
 
+def _floats(*shape: int) -> Tensor:
+    """Memory without values, whatever dtype and device torch was told to prefer."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
+
+
 class Workspace:
     """Memory that calls share one after another; it grows to the largest need."""
 
     def __init__(self) -> None:
-        self._memory = torch.empty(0)
+        self._memory = _floats(0)
 
     def take(self, shape: Sequence[int]) -> Tensor:
         """A float32 tensor of any content, aligned to 64 bytes; the one taken before is gone."""
         floats = math.prod(shape)
         if self._memory.numel() < floats + 16:
-            self._memory = torch.empty(0)  # frees the old memory first
-            self._memory = torch.empty(floats + 16)
+            self._memory = _floats(0)  # frees the old memory first
+            self._memory = _floats(floats + 16)
         start = -self._memory.data_ptr() % 64 // 4
         return self._memory[start : start + floats].view(shape)
 
@@ -191,7 +196,7 @@ def pack_weight(
         strides = (strides[1], strides[0], -strides[2], -strides[3])
         out, channels = channels, out
     size = [library.ganvas_packed_weight(form, out, channels)]
-    packed = torch.empty(size) if workspace is None else workspace.take(size)
+    packed = _floats(*size) if workspace is None else workspace.take(size)
     library.ganvas_pack_weight(
         form,
         start,

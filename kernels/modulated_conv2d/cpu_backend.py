@@ -37,7 +37,7 @@ def run(
     method = _POINTWISE
     if size == 3:
         method = tuning.choose((channels, out), min(height, width), up)
-    y = torch.empty(count, height * up, width * up, padded(out))
+    y = x.new_empty(count, height * up, width * up, padded(out))
     compiled.convolve(
         _padded(x),
         compiled.pack_weight(weight, method.form, workspace=compiled.kept("weight")),

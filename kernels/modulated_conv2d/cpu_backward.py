@@ -51,8 +51,8 @@ def epilogue_backward(
     chunks = -(-pixels // CHUNK)
     d, noise, bias = contiguous(d), contiguous(noise), contiguous(bias)
     du = torch.empty_like(dy)
-    parts = torch.empty(3, batch, chunks, channels)
-    pixel_sums = torch.empty(batch, 1, height, width) if per_pixel else None
+    parts = y.new_empty(3, batch, chunks, channels)
+    pixel_sums = y.new_empty(batch, 1, height, width) if per_pixel else None
     tensors = (dy, y, d, noise, bias, du, parts, pixel_sums)
     arguments = _EpilogueBackward(
         *(None if t is None else t.data_ptr() for t in tensors),
@@ -80,7 +80,7 @@ def styles_backward(dxs: Tensor, x: Tensor, styles: Tensor) -> tuple[Tensor, Ten
     batch, channels, height, width = x.shape
     chunks = -(-height * width // CHUNK)
     dx = torch.empty_like(dxs)
-    parts = torch.empty(batch, chunks, channels)
+    parts = x.new_empty(batch, chunks, channels)
     sizes = (batch, height * width, channels, CHUNK, chunks, torch.get_num_threads())
     cpu_library().ganvas_styles_backward(
         *(ctypes.c_void_p(t.data_ptr()) for t in (dxs, x, styles, dx, parts)),

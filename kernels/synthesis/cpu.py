@@ -138,8 +138,8 @@ class CpuExecutor:
     def _modulation(self, ws: Tensor) -> tuple[Tensor, Tensor]:
         """All styles and all demodulation factors, each layer's from its `start` on."""
         count = ws.shape[0]
-        styles = torch.empty(count, self._styles_width)
-        factors = torch.empty(count, self._factors_width)
+        styles = ws.new_empty(count, self._styles_width)
+        factors = ws.new_empty(count, self._factors_width)
         convs = [conv for block in self._blocks for conv in (block.conv0, block.conv1) if conv]
         layers = [conv.affine for conv in convs]
         layers += [block.torgb.affine for block in self._blocks if block.torgb is not None]
@@ -216,7 +216,7 @@ class CpuExecutor:
         if layer is None:
             return image, None
         if image is None:
-            image = torch.zeros(x.shape[0], layer.weight.shape[0], *x.shape[1:3])
+            image = x.new_zeros(x.shape[0], layer.weight.shape[0], *x.shape[1:3])
         own = styles[:, layer.affine.start :]
         return image, ToRGB(layer.weight, own, layer.bias, layer.clamp, image)
 

@@ -31,7 +31,7 @@ class PackedAffine:
 def pack_affine(layer: Affine, start: int) -> PackedAffine:
     """Pack a layer whose styles begin at `start`; the next begin `panels(features)` later."""
     features = layer.weight.shape[0]
-    bias = torch.zeros(panels(features))
+    bias = layer.bias.new_zeros(panels(features), dtype=torch.float32)
     bias[:features] = layer.bias.detach()
     return PackedAffine(pack_matrix(layer.weight), bias, layer.index, features, start)
 

@@ -94,10 +94,10 @@ class CpuFilteredExecutor:
 
     @torch.no_grad()
     def __call__(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
-        image = torch.zeros(ws.shape[0], *self._shape)
+        ws = ws.float().contiguous()
+        image = ws.new_zeros(ws.shape[0], *self._shape)
         if ws.shape[0] == 0:
             return image
-        ws = ws.float().contiguous()
         step = max(1, _MAX_FLOATS // self._largest)
         with self._lock:
             styles, factors = self._modulation(ws)
@@ -189,7 +189,7 @@ class CpuFilteredExecutor:
     def _modulation(self, ws: Tensor) -> tuple[Tensor, Tensor]:
         """All styles and all demodulation factors, each layer's from its `start` on."""
         count = ws.shape[0]
-        styles = torch.zeros(count, self._styles_width)
+        styles = ws.new_zeros(count, self._styles_width)
         jobs = [layer.affine for layer in self._layers] + [self._rgb_affine]
         affine(
             [
@@ -205,7 +205,7 @@ class CpuFilteredExecutor:
             count,
         )
         power = styles.square()
-        factors = torch.zeros(count, self._factors_width)
+        factors = ws.new_zeros(count, self._factors_width)
         affine(
             [
                 AffineJob(

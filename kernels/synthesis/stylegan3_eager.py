@@ -64,7 +64,8 @@ def waves(
 
 def positions(layer: FourierInput) -> Tensor:
     """Where samples lie along an axis of the image, whose middle is 0 and whose width is 1."""
-    return (torch.arange(layer.size) - (layer.size - 1) / 2) / layer.rate
+    at = torch.arange(layer.size, dtype=torch.float32, device=layer.freqs.device)
+    return (at - (layer.size - 1) / 2) / layer.rate
 
 
 def _filtered_layer(layer: FilteredLayer, x: Tensor, ws: Tensor) -> Tensor:

@@ -421,9 +421,8 @@ def _rows_of(p: Product, matrix: int, out: int, bias: int, rgb: int) -> list[lis
 
 
 def _bias(p: Product) -> Tensor:
-    if p.bias is None:
-        return torch.zeros(p.matrix.shape[0], device=p.matrix.device)
-    return p.bias.float()
+    bias = p.matrix.new_zeros(p.matrix.shape[0]) if p.bias is None else p.bias
+    return bias.float()
 
 
 def aot_cases() -> Iterator[AotCase]:

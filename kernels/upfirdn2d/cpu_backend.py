@@ -58,7 +58,8 @@ def upfirdn2d(
     f = f.to(device=x.device, dtype=torch.float32).contiguous()
     batch, channels, height, width = x.shape
     size = result_size(x, f, up, down, padding)
-    y = torch.empty((batch, channels, *size), dtype=x.dtype, memory_format=layout)
+    shape = (batch, channels, *size)
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
     last = layout is torch.channels_last
     _functions()[0](
         y.data_ptr(),
