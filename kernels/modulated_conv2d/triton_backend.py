@@ -30,13 +30,9 @@ from .triton_epilogue import (
     fir_epilogue_kernel,
     pack_filter,
 )
+from .triton_registration import OWN_CHANNELS, OWN_LARGE_SIZE, OWN_SMALL_SIZE
 
 __all__ = ["aot_cases", "epilogue_backward", "modulated_conv2d", "styles_backward"]
-
-# Where a plain implicit product keeps up with cuDNN: wide, thin layers and tiny images.
-OWN_LARGE_PIXELS = 256 * 256
-OWN_LARGE_CHANNELS = 128
-OWN_SMALL_PIXELS = 8 * 8
 
 
 def modulated_conv2d(
@@ -88,8 +84,8 @@ def uses_own_convolution(x: Tensor, outputs: int) -> bool:
     if x.dtype == torch.float32:
         return False
     pixels = x.shape[2] * x.shape[3]
-    thin = max(x.shape[1], outputs) <= OWN_LARGE_CHANNELS
-    return pixels <= OWN_SMALL_PIXELS or (pixels >= OWN_LARGE_PIXELS and thin)
+    thin = max(x.shape[1], outputs) <= OWN_CHANNELS
+    return pixels <= OWN_SMALL_SIZE**2 or (pixels >= OWN_LARGE_SIZE**2 and thin)
 
 
 def aot_cases() -> Iterator[AotCase]:

@@ -1,4 +1,4 @@
-"""What the Triton backend accepts, told without importing triton."""
+"""What the Triton backend accepts and prefers, told without importing triton."""
 
 from functools import partial
 from typing import Any
@@ -9,6 +9,13 @@ from ..triton_host import DOT_DTYPES, refuse_triton, register_triton
 from .backward import INVERTIBLE
 
 MAX_TAPS = 4  # of an axis of a filter, which `pack_filter` fills up to
+
+# Where an implicit product of ours is taken rather than cuDNN's convolution: for tiny images, which
+# leave it idle, and for large ones of few channels, where memory is the limit and the epilogue in
+# it saves passes. By a model of an H200's rates; what is measured goes to `synthesis/tuning.json`.
+OWN_SMALL_SIZE = 8  # height and width, at most
+OWN_LARGE_SIZE = 256  # height and width, at least
+OWN_CHANNELS = 128  # at most, of a large image and its result
 
 
 def register_triton_backend() -> None:

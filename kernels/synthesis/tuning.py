@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..modulated_conv2d.triton_registration import OWN_CHANNELS, OWN_LARGE_SIZE, OWN_SMALL_SIZE
+
 TABLE = Path(__file__).with_name("tuning.json")
 VERSION = 1
 
@@ -26,8 +28,6 @@ LAYER_CHANNELS = 128  # at most, of `layer`'s result
 
 _BATCHES = (1, 2, 4, 8, 16, 32)
 _CHANNELS, _WIDEST, _FINEST = 32768, 512, 1024  # of published networks
-# Where a plain implicit product keeps up with cuDNN: wide, thin layers and tiny images.
-_LARGE, _SMALL = 256, 8
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,28 @@ def choose(key: LayerKey, table: Table | None = None) -> str:
 
 
 def rule(key: LayerKey) -> str:
-    """The choice for a layer that was not measured."""
+    """The choice for a layer that was not measured, by the limits of the modulated convolution."""
     if key.up == 2 or key.dtype == "float32":
         return CUDNN
-    if key.resolution <= _SMALL:
+    if key.resolution <= OWN_SMALL_SIZE:
         return OWN
-    thin = max(key.inputs, key.outputs) <= LAYER_CHANNELS
-    return LAYER if key.resolution >= _LARGE and thin else CUDNN
+    thin = max(key.inputs, key.outputs) <= OWN_CHANNELS
+    return LAYER if key.resolution >= OWN_LARGE_SIZE and thin else CUDNN
+
+
+def implementations(key: LayerKey) -> tuple[str, ...]:
+    """Those that can compute a layer, whatever their tile."""
+    if key.up == 2:
+        return (CUDNN,)
+    fits = key.outputs <= LAYER_CHANNELS and key.dtype != "float32"
+    return (CUDNN, OWN, LAYER) if fits else (CUDNN, OWN)
 
 
 def candidates(key: LayerKey, tiles: Sequence[int]) -> list[str]:
-    """Implementations that can compute a layer; `tiles` are the columns of `layer`'s tiles."""
-    names = [CUDNN]
-    if key.up == 1:
-        names.append(OWN)
-        if key.outputs <= LAYER_CHANNELS and key.dtype != "float32":
-            names += [f"{LAYER}/{i}" for i, width in enumerate(tiles) if width >= key.outputs]
+    """All that is measured for a layer; `tiles` are the columns of `layer`'s tiles."""
+    names = [name for name in implementations(key) if name != LAYER]
+    if LAYER in implementations(key):
+        names += [f"{LAYER}/{i}" for i, width in enumerate(tiles) if width >= key.outputs]
     return names
 
 
@@ -97,7 +103,7 @@ def read(text: str) -> dict[LayerKey, str]:
     """Parse a table.
 
     Raises:
-        ValueError: it is none, or of another version.
+        ValueError: it is none, or of another version, or names what cannot compute a layer.
     """
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("version") != VERSION:
@@ -105,7 +111,11 @@ def read(text: str) -> dict[LayerKey, str]:
     table: dict[LayerKey, str] = {}
     for entry in data["entries"]:
         fields = {k: v for k, v in entry.items() if k not in ("implementation", "microseconds")}
-        table[LayerKey(**fields)] = entry["implementation"]
+        key, name = LayerKey(**fields), entry["implementation"]
+        known = implementations(key)
+        if name.partition("/")[0] not in known:
+            raise ValueError(f"tuning: expected one of {known} for {key}, got {name!r}")
+        table[key] = name
     return table
 
 

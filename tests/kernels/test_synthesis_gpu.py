@@ -7,7 +7,7 @@ import importlib.util
 import json
 import logging
 import weakref
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -444,9 +444,41 @@ def test_the_fastest_candidate_is_written_and_read_back(tmp_path):
         tuning.read(json.dumps({"version": 2}))
 
 
-def test_the_shipped_table_names_candidates_only():
-    for key, name in tuning.shipped().items():
-        assert name in tuning.candidates(key, [tuning.LAYER_CHANNELS] * 8)
+def written(*entries):
+    return json.dumps({"version": 1, "entries": [asdict(key) | rest for key, rest in entries]})
+
+
+@pytest.mark.parametrize(
+    "change,name",
+    [
+        ({}, "cutlass"),
+        ({"up": 2}, "own"),
+        ({"dtype": "float32"}, "layer/0"),
+        ({"outputs": 256}, "layer"),
+    ],
+)
+def test_a_table_that_names_what_cannot_compute_a_layer_is_refused(change, name):
+    key = replace(KEY, **change)
+    fine = (KEY, {"implementation": "layer/1", "microseconds": {"layer/1": 2.0}})
+    assert tuning.read(written(fine)) == {KEY: "layer/1"}
+    with pytest.raises(ValueError, match=f"tuning: expected one of .* got '{name}'"):
+        tuning.read(written(fine, (key, {"implementation": name})))
+
+
+@needs_triton
+def test_tables_name_tiles_that_exist():
+    from ganvas.kernels.synthesis.gpu import LAYER_WIDTHS
+
+    def unknown(table):
+        return [
+            name for key, name in table.items() if name not in tuning.candidates(key, LAYER_WIDTHS)
+        ]
+
+    assert (
+        unknown({KEY: "layer/0", replace(KEY, up=2): "cudnn", replace(KEY, batch=1): "own"}) == []
+    )
+    assert unknown({KEY: f"layer/{len(LAYER_WIDTHS)}"}) == [f"layer/{len(LAYER_WIDTHS)}"]
+    assert unknown(tuning.shipped()) == []
 
 
 def test_the_layers_of_published_networks():
