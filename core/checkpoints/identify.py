@@ -35,15 +35,35 @@ _BY_NAME: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("a CLIP or other text model", ("text_model.encoder.", "visual.transformer.resblocks.")),
     ("a CLIP or other text model", ("cond_stage_model.", "encoder.block.0.layer.0.SelfAttention")),
     ("the state of an optimizer", (".exp_avg", "momentum_buffer", "param_groups")),
+    ("a GPEN restorer", ("ecd0.",)),
+    ("a BigGAN generator", (".bn1.gain.", "linear.u0", "gen_z.weight")),
+    ("a YOLO detector", (".dfl.conv.", "model.0.conv.weight", "model.24.anchors")),
+    ("a SwinIR or HAT network for super-resolution", ("layers.0.residual_group.blocks.",)),
     ("an Inception network, as FID uses it", ("Mixed_5b.", "Mixed_7c.")),
     ("a RetinaFace detector", ("BboxHead.", "LandmarkHead.")),
     ("a face parsing network", ("encoder.0.conv2d.", "cp.resnet.")),
     ("a perceptual metric (LPIPS)", ("lin0.model.1.",)),
     ("an e4e or pSp encoder", ("encoder.styles.0.", "encoder.input_layer.")),
     ("the paper's GFPGAN (v1), not the clean version that is read here", ("rgb1.activate.bias",)),
-    ("a face recognition network", ("layer1.0.prelu.", "body.0.res_layer.", "repnet.")),
+    ("a face recognition network", ("layer1.0.prelu.", "body.0.res_layer.", "repeat_1.0.branch")),
     ("a classifier (ResNet)", ("layer1.0.conv1.weight", "layer4.0.bn1.")),
     ("a classifier (VGG)", ("features.0.weight", "classifier.0.weight")),
+)
+
+
+# Whose classes a pickle may name, beside those that a model may be made of.
+_BY_PROGRAM: tuple[tuple[str, str], ...] = (
+    ("ultralytics.", "a YOLO detector"),
+    ("models.yolo.", "a YOLO detector"),
+    ("diffusers.", "a diffusion model"),
+    ("transformers.", "a language or vision model of the transformers library"),
+    ("clip.", "a CLIP or other text model"),
+    ("open_clip.", "a CLIP or other text model"),
+    ("torchvision.", "a classifier or detector of torchvision"),
+    ("timm.", "a classifier of timm"),
+    ("insightface.", "a face recognition network"),
+    ("sklearn.", "a model of scikit-learn"),
+    ("keras.", "a Keras model"),
 )
 
 
@@ -70,6 +90,11 @@ def _is_text(start: bytes) -> bool:
         return all(c.isprintable() or c in "\t\n\r\f\ufeff" for c in text.decode(start))
     except UnicodeDecodeError:
         return False
+
+
+def identify_class(name: str) -> str | None:
+    """What a pickle seems to be that names a class `name`, if it is one of the known kinds."""
+    return next((kind for start, kind in _BY_PROGRAM if name.startswith(start)), None)
 
 
 def identify_tensors(names: Iterable[str]) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from .containers import Container, LazyTensor, RawNetwork
+from .containers.names import R3GAN
 from .identify import identify_tensors
 from .published import PublishedFamily, detect
 from .registry import Architecture, architecture
@@ -16,6 +17,8 @@ _PREFIXES = (
     *("module.", "_orig_mod.", "netG.", "vqvae."),
     *("generator.", "g_ema.", "G_ema.", "decoder.", "model."),
 )
+_MAX_WRAPPERS = 2
+_INSEPARABLE = "ecd0."  # GPEN's encoder, without which its generator draws nothing
 _PREFERENCE = ("generator_ema", "generator", "network", "network_raw")
 _MAX_NAME = 60
 
@@ -42,7 +45,7 @@ def recognise(name: str, raw: RawNetwork, given: Mapping[str, object]) -> Recogn
     found = _spelling(raw.tensors)
     if found is None:
         return None
-    family, tensors = found
+    family, tensors, prefix = found
     known = {key: value for key, value in given.items() if key in family.given}
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
     try:
@@ -52,6 +55,9 @@ def recognise(name: str, raw: RawNetwork, given: Mapping[str, object]) -> Recogn
             raise
         raise InputError(f"its shapes do not describe a {family.id}") from error
     notes = family.notes(shapes, raw.init)
+    others = len(raw.tensors) - len(tensors)
+    if others:
+        notes = (f"{others} tensors whose names lack {prefix} are not of it: left out", *notes)
     return Recognised(name, architecture(family.id), family, config, tensors, notes)
 
 
@@ -101,19 +107,20 @@ def _checked(found: list[Recognised], given: Mapping[str, object]) -> list[Recog
 
 def _spelling(
     tensors: Mapping[str, LazyTensor],
-) -> tuple[PublishedFamily, dict[str, LazyTensor]] | None:
-    """The family that knows the tensors, as they are or without a wrapper's prefix."""
-    candidates = [dict(tensors)]
-    for _ in range(2):
-        last = candidates[-1]
+) -> tuple[PublishedFamily, dict[str, LazyTensor], str] | None:
+    """The family that knows the tensors, as they are or without a wrapper's prefix; the prefix."""
+    candidates = [("", dict(tensors))]
+    whole = any(name.startswith(_INSEPARABLE) for name in tensors)
+    for _ in range(0 if whole else _MAX_WRAPPERS):
+        before, last = candidates[-1]
         for prefix in _PREFIXES:
             inner = {n[len(prefix) :]: t for n, t in last.items() if n.startswith(prefix)}
             if inner:
-                candidates.append(inner)
-    for candidate in candidates:
+                candidates.append((before + prefix, inner))
+    for prefix, candidate in candidates:
         family = detect({name: tensor.shape for name, tensor in candidate.items()})
         if family is not None:
-            return family, candidate
+            return family, candidate, prefix
     return None
 
 
@@ -123,6 +130,8 @@ def _unknown(networks: Mapping[str, RawNetwork]) -> str:
     if kind is not None:
         return f"this seems to be {kind}, which ganvas does not use"
     classes = {network.class_name for network in networks.values() if network.class_name}
+    if any(name.startswith(R3GAN) for name in classes):
+        return "this is a pickle of R3GAN's own program, whose tensors ganvas cannot place"
     if classes:
         return f"networks of class {_list(sorted(classes))} are of an architecture not known here"
     if not names:

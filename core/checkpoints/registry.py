@@ -123,6 +123,13 @@ ARCHITECTURES: dict[str, Architecture] = {
             licence=_NVIDIA,
         ),
         Architecture(
+            "stylegan1-discriminator",
+            role="discriminator",
+            summary="StyleGAN1 discriminator: images to logits",
+            factory=_model("stylegan1_discriminator", "Discriminator"),
+            convention="discriminator(img, c=None) -> logits [N, 1]",
+        ),
+        Architecture(
             "pggan-generator",
             role="generator",
             summary="PGGAN generator: latents to images",

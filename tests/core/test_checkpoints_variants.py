@@ -1,5 +1,9 @@
 """Published networks in less usual files: other dtypes, old PyTorch, no noise, wrappers, notes."""
 
+import pickle
+import sys
+import types
+
 import pytest
 import torch
 
@@ -154,3 +158,71 @@ def test_what_is_made_up_is_told(tmp_path, kind):
     assert isinstance(model.generator, stylegan1.Generator)
     full = {"g_ema": rosinality_generator(generator()), "latent_avg": torch.zeros(7)}
     assert load(saved(tmp_path / "full.pt", full)).notes == ()
+
+
+def plain_module(self) -> None:
+    torch.nn.Module.__init__(self)
+    self.Model = torch.nn.ModuleList([torch.nn.Conv2d(3, 4, 1), torch.nn.Linear(4, 5)])
+
+
+@pytest.mark.parametrize("module", ["training.networks", "R3GAN.Networks", "legacy.R3GAN.Networks"])
+def test_r3gan_pickles_are_named_and_refused(tmp_path, monkeypatch, module):
+    members = {"__init__": plain_module, "__module__": module}
+    plain = type("Generator", (torch.nn.Module,), members)
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        name = ".".join(parts[:end])
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    vars(sys.modules[module])["Generator"] = plain
+    path = tmp_path / "network-snapshot.pkl"
+    optimizer = torch.optim.Adam(plain().parameters())
+    content = {"G": plain(), "G_ema": plain(), "cur_nimg": 1, "G_opt": optimizer.state_dict()}
+    path.write_bytes(pickle.dumps(content))
+    for name in list(sys.modules):
+        if name in (module, parts[0]):
+            monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(InputError, match=r"a pickle of R3GAN's own program, whose tensors ganvas"):
+        load(path)
+    report = inspect(path)
+    assert report.arch is None and "R3GAN" in report.summary
+    assert report.networks[0].class_name == "R3GAN Generator"
+
+
+NAMED = {
+    "a GPEN restorer": [
+        "ecd0.0.0.weight",
+        *(f"generator.{n}" for n in rosinality_generator(generator())),
+    ],
+    "a BigGAN generator": ["shared.weight", "blocks.0.0.bn1.gain.weight"],
+    "a YOLO detector": ["model.0.conv.weight", "model.22.dfl.conv.weight"],
+    "a SwinIR or HAT network": ["layers.0.residual_group.blocks.0.attn.qkv.weight"],
+    "an Inception network": ["Mixed_5b.branch1x1.conv.weight"],
+    "a face parsing network": ["cp.resnet.conv1.weight"],
+    "a RetinaFace detector": ["module.BboxHead.0.conv1x1.weight"],
+    "a face recognition network": ["layer1.0.prelu.weight"],
+    "a CLIP or other text model": ["visual.transformer.resblocks.0.attn.in_proj_weight"],
+    "a Stable Diffusion checkpoint": ["model.diffusion_model.time_embed.0.weight"],
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_networks_of_other_kinds_are_named(tmp_path, kind):
+    tensors = {name: torch.zeros(2, 2) for name in NAMED[kind]}
+    with pytest.raises(InputError, match=f"this seems to be {kind}.*, which ganvas does not use"):
+        load(saved(tmp_path / "x.pth", tensors))
+
+
+def test_a_pickle_of_another_programs_class_is_named(tmp_path):
+    body = b"\x80\x02cultralytics.nn.tasks\nDetectionModel\nq\x00)\x81q\x01."
+    (tmp_path / "yolo.pt").write_bytes(body)
+    with pytest.raises(InputError, match=r"seems to be a YOLO detector.*; nothing was run"):
+        load(tmp_path / "yolo.pt")
+
+
+def test_tensors_outside_the_network_are_told(tmp_path):
+    network = generator()
+    state = {f"decoder.{name}": tensor for name, tensor in network.state_dict().items()}
+    state |= {"encoder.x.weight": torch.zeros(2), "encoder.x.bias": torch.zeros(2)}
+    model = load(saved(tmp_path / "e4e.pt", state))
+    assert torch.equal(model.generator(Z), network(Z))
+    assert model.notes == ("2 tensors whose names lack decoder. are not of it: left out",)

@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 
 from ...errors import InputError
+from ..identify import identify_class
 from .machine import RAW_STATE, Budget, Function, Inert, Lookup, as_dict, is_key
 from .source import Blob, Source
 from .tensors import STORAGES, LazyTensor, Storage, make_tensor
@@ -20,7 +21,9 @@ from .tensors import STORAGES, LazyTensor, Storage, make_tensor
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 """What the networks of a StyleGAN pickle are made by."""
 
-TENSORFLOW = "dnnlib.tflib.network.Network"
+R3GAN = "R3GAN"
+"""First word of the class name of R3GAN's networks, whose pickles carry no source."""
+
 _SCALARS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 _MAX_ARRAY = 64
 _MAX_CLASS_NAME = 200
@@ -205,9 +208,14 @@ def refusal(name: str) -> InputError:
             "this is a StyleGAN pickle of the TensorFlow era, which only TensorFlow's own code "
             "reads; convert it to a PyTorch pickle with its publisher's tools first"
         )
-    return InputError(
-        f"the pickle names {ascii(name[:120])[1:-1]}, which no model file may use; nothing was run"
-    )
+    shown = ascii(name[:120])[1:-1]
+    kind = identify_class(name)
+    if kind is not None:
+        return InputError(
+            f"this seems to be {kind}, which ganvas does not use (it names {shown}); "
+            "nothing was run"
+        )
+    return InputError(f"the pickle names {shown}, which no model file may use; nothing was run")
 
 
 def inert_class(name: str) -> Function:

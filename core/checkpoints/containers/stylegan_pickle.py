@@ -13,7 +13,7 @@ from ...errors import InputError
 from ..published import ATTRIBUTES
 from .container import RawNetwork
 from .machine import Budget, Inert, Machine, as_dict
-from .names import PERSISTENT, plain
+from .names import PERSISTENT, R3GAN, plain
 from .source import Source, Stream
 from .tensors import LazyTensor
 from .torch_file import model_names
@@ -50,9 +50,11 @@ def read_module(module: Inert) -> RawNetwork:
     attributes: dict[str, object] = {}
     pending: list[tuple[str, Inert, int]] = [("", module, 0)]
     modules = 0
+    plain_classes: set[str] = set()
     while pending:
         prefix, current, depth = pending.pop()
         modules += 1
+        plain_classes.add(current.name)
         if depth > _MAX_DEPTH or modules > _MAX_MODULES:
             raise InputError("the pickled network nests deeper or is larger than any network")
         unsaved = current.state.get("_non_persistent_buffers_set")
@@ -74,13 +76,16 @@ def read_module(module: Inert) -> RawNetwork:
         pending.extend(reversed(children))
     init = _init(module)
     init[ATTRIBUTES] = attributes
-    return RawNetwork(tensors, init, _class_name(module))
+    return RawNetwork(tensors, init, _class_name(module, plain_classes))
 
 
-def _class_name(module: Inert) -> str:
+def _class_name(module: Inert, plain_classes: set[str]) -> str:
+    """The class's name without its module, behind "R3GAN" where its parts are of that program."""
     if module.name == PERSISTENT:
         return str(module.args[0])
-    return module.name.rpartition(".")[2]
+    name = module.name.rpartition(".")[2]
+    places = (R3GAN, "training.networks")
+    return f"{R3GAN} {name}" if any(p in c for c in plain_classes for p in places) else name
 
 
 def _init(module: Inert) -> dict[str, object]:
