@@ -121,6 +121,8 @@ class RunConfig(BaseModel):
             "snapshot_kimg": 2 * batch / 1000,
             "tick_kimg": batch / 1000,
             "init": None,
+            "watch_images": 0,
+            "report": False,
         }
 
     @property

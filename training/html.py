@@ -26,7 +26,8 @@ _LOGITS = "logits_"
 _GRIDS_SHOWN = 4
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em }
-h1, h2 { font-weight: 600 } figure { margin: 1em 0 } img, svg { max-width: 100%; height: auto } img { min-width: 20em; image-rendering: pixelated }
+h1, h2 { font-weight: 600 } figure { margin: 1em 0 }
+img, svg { max-width: 100%; height: auto } img { min-width: 20em; image-rendering: pixelated }
 figcaption { color: #555 } table { border-collapse: collapse } td { padding: .1em 1em .1em 0 }
 .alarm { background: #fde8e8; padding: .5em 1em; border-left: 4px solid #c00 }
 details { margin: 1em 0 }

@@ -117,7 +117,7 @@ class Reporter:
         best = best_snapshot(read_log(self._folder), headline)
         if best is not None:
             text += f"  (best {headline.name} {best[headline.name]:.4g} at kimg {best['kimg']:g})"
-        self.say(f"snapshot {self._folder / model}{text}")
+        self.say(f"snapshot {model}{text}")
 
     def log(self, event: str, images: int, values: dict[str, Any]) -> None:
         """Append one line to `log.jsonl`."""

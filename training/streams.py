@@ -37,11 +37,24 @@ class Stream(IntEnum):
     EVALUATE = 15
     SYNTHETIC = 16
     PATH_Z_MIX = 17
+    GAN_Z_D = 20
+    GAN_Z_G = 21
+    BETWEEN = 22
+    CONSISTENCY = 23
+    DRAWN_LABEL = 24
+    WRONG_LABEL = 25
     POSTERIOR = 30
     PRIOR = 31
     DROPOUT = 32
     POOL_A = 33
     POOL_B = 34
+    GROW_Z_D = 40
+    GROW_Z_G = 41
+    GROW_MIX_D = 42
+    GROW_MIX_G = 43
+    GROW_NOISE_D = 44
+    GROW_NOISE_G = 45
+    GROW_BETWEEN = 46
 
 
 def numbers(step: int, batch: int) -> np.ndarray:

@@ -16,8 +16,9 @@ from ..augment import Augmenter, make_augmenter
 from ..configs.stylegan2 import StyleGAN2Config
 from ..distributed import Ranks
 from ..feed import Feed
+from ..mixing import mixed_styles
 from ..snapshot import ModelFile
-from ..streams import Stream, normal, seeds, uniforms
+from ..streams import Stream, normal, seeds
 from ..system import System, Trained, initial_weights
 
 _BETAS = (0.0, 0.99)
@@ -176,17 +177,16 @@ class StyleGAN2System(System):
         z = normal(config.seed, stream, sample, (config.z_dim,)).to(self.ranks.device)
         ws = self.g.mapping(z, None)
         w_mean = ws[:, 0].detach().mean(dim=0)
-        if config.style_mixing > 0 and ws.shape[1] > 1:
-            second = Stream.Z_MIX if stream == Stream.Z else Stream.PATH_Z_MIX
-            mix = normal(config.seed, second, sample, (config.z_dim,))
-            coins = uniforms(config.seed, Stream.MIX_COIN, sample, 2)
-            cutoff = 1 + (coins[:, 1] * (ws.shape[1] - 1)).long()
-            cutoff = torch.where(coins[:, 0] < config.style_mixing, cutoff, ws.shape[1])
-            later = torch.arange(ws.shape[1]) >= cutoff[:, None]
-            ws = torch.where(
-                later[:, :, None].to(ws.device), self.g.mapping(mix.to(ws.device), None), ws
-            )
-        return ws, w_mean
+        mixed = mixed_styles(
+            self.g.mapping,
+            ws,
+            seed=config.seed,
+            stream=Stream.Z_MIX if stream == Stream.Z else Stream.PATH_Z_MIX,
+            sample=sample,
+            z_dim=config.z_dim,
+            share=config.style_mixing,
+        )
+        return mixed, w_mean
 
     def _noise(self, sample: np.ndarray, stream: Stream) -> dict[str, Any]:
         """Arguments of synthesis for noise that is a function of each sample."""
