@@ -101,10 +101,10 @@ def permute(position: Key, n: int, *keys: Key) -> Tensor:
     half = max(1, ((n - 1).bit_length() + 1) // 2)
     key = np.broadcast_to(hash64(*keys, half), x.shape)
     shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
-    keys = np.stack([hash64(key, round_) for round_ in range(_ROUNDS)])
+    mixed = np.stack([hash64(key, round_) for round_ in range(_ROUNDS)])
     outside = np.arange(len(x))
     while len(outside):
-        left, right, k = x[outside] >> shift, x[outside] & mask, keys[:, outside]
+        left, right, k = x[outside] >> shift, x[outside] & mask, mixed[:, outside]
         for round_ in range(_ROUNDS):
             # hash64(key, round_, right), whose first two keys are hashed already.
             left, right = right, left ^ (_mix((k[round_] ^ right) + _GOLDEN) & mask)

@@ -52,6 +52,8 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     """The file opened by PIL, every complaint of PIL turned into one InputError."""
     try:
         with warnings.catch_warnings():
+            # Damage in mere metadata does not matter, damage in pixels raises.
+            warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 yield image

@@ -31,6 +31,7 @@ SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 _UINT8 = 0x08
 _GZIP = b"\x1f\x8b"
 _DIMENSIONS = 4
+_CHUNK = 2**20
 
 
 def parse_idx(data: bytes, where: str, dimensions: int) -> npt.NDArray[np.uint8]:
@@ -63,13 +64,22 @@ def parse_idx(data: bytes, where: str, dimensions: int) -> npt.NDArray[np.uint8]
         count = math.prod(shape)
         if count > MAX_BYTES:
             raise InputError(f"{where}: declares {count} bytes, more than {MAX_BYTES}")
-        body = file.read(count + 1)
+        body = _read(file, count + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{where}: damaged gzip file ({error})") from error
     if len(body) != count:
         more = "more" if len(body) > count else "fewer"
         raise InputError(f"{where}: has {more} than the {count} bytes that it declares")
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
+
+
+def _read(file: gzip.GzipFile | io.BytesIO, limit: int) -> bytes:
+    """Up to `limit` bytes; memory grows with what is there, not with what is declared."""
+    parts = []
+    while limit > 0 and (part := file.read(min(limit, _CHUNK))):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
 
 
 def find_files(path: Path, split: str) -> tuple[Path, Path | None]:

@@ -5,6 +5,7 @@ Source: the format notes of Apache MXNet (RecordIO and its image header).
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Sequence
@@ -63,6 +64,7 @@ def read_record(file: BinaryIO, offset: int, limit: int, where: str) -> tuple[by
     Raises:
         InputError: damaged, cut off, or larger than `MAX_ENTRY_BYTES`.
     """
+    size = os.fstat(file.fileno()).st_size
     file.seek(offset)
     parts: list[bytes] = []
     total = 0
@@ -76,10 +78,9 @@ def read_record(file: BinaryIO, offset: int, limit: int, where: str) -> tuple[by
         total += length
         if magic != MAGIC or kind not in expected or total > MAX_ENTRY_BYTES:
             raise InputError(f"{where}: no record at byte {offset}")
-        data = file.read(min(length, limit))
-        if len(data) != min(length, limit):
+        if file.tell() + length > size:
             raise InputError(f"{where}: cut off at byte {offset}")
-        parts.append(data)
+        parts.append(file.read(min(length, limit)))
         if kind in (_WHOLE, _LAST) or total >= limit:
             return struct.pack("<I", MAGIC).join(parts), total
         file.seek(-length % 4, 1)

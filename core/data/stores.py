@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -16,6 +17,17 @@ from .decode import EXTENSIONS, HEADER_BYTES
 MAX_ENTRY_BYTES = 256 * 1024 * 1024
 MAX_RATIO = 1100  # deflate reaches 1032:1 at most; more is not an honest archive
 _ZIP_HEAD = 1024  # the archive's directory has the checksums, so the head serves for sizes only
+_ZIP_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)  # what the standard library raises on damaged archives
 
 
 class Entry(NamedTuple):
@@ -86,13 +98,12 @@ class FolderStore:
         path = self.root / name
         check_input_file(path, "a regular file")
         try:
-            with path.open("rb") as file:
-                data = file.read(limit + 1)
+            with path.open("rb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size > limit:
+                    raise InputError(f"{path}: larger than {limit} bytes")
+                return file.read() or b""
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-        if len(data) > limit:
-            raise InputError(f"{path}: larger than {limit} bytes")
-        return data
 
 
 def _unreadable(error: OSError) -> None:
@@ -112,8 +123,8 @@ class ZipStore:
         self.where = str(path)
         self._archive: zipfile.ZipFile | None = None
         self._process = -1
-        entries = (entry for entry in self._zip().infolist() if not entry.is_dir())
-        self._entries = {entry.filename: entry for entry in entries}
+        names = ((entry.filename, entry) for entry in self._zip().infolist())
+        self._entries = {name: entry for name, entry in names if name and not name.endswith("/")}
         self.names: Sequence[str] = sorted(self._entries)
 
     def _zip(self) -> zipfile.ZipFile:
@@ -121,7 +132,7 @@ class ZipStore:
         if self._archive is None or self._process != os.getpid():
             try:
                 self._archive = zipfile.ZipFile(self.path)
-            except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            except _ZIP_ERRORS as error:
                 raise InputError(f"{self.path}: not a readable zip archive ({error})") from error
             self._process = os.getpid()
         return self._archive
@@ -143,6 +154,10 @@ class ZipStore:
             raise InputError(f"{where}: declares {entry.file_size} bytes, more than {limit}")
         if entry.file_size > MAX_RATIO * max(1, entry.compress_size):
             raise InputError(f"{where}: declares an impossible compression ratio")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(
+                f"{where}: compressed by method {entry.compress_type}, expected deflate"
+            )
         if entry.flag_bits & 1:
             raise InputError(f"{where}: encrypted archives are not supported")
         return entry
@@ -153,7 +168,7 @@ class ZipStore:
         try:
             with self._zip().open(entry) as file:
                 return file.read(count)
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except _ZIP_ERRORS as error:
             raise InputError(f"{where}: cannot be unpacked ({error})") from error
 
     def entry(self, name: str) -> Entry:

@@ -68,13 +68,11 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """
     check_input_file(path, "a regular file")
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        if path.stat().st_size > limit:
+            raise InputError(f"{path}: larger than {limit} bytes")
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(data) > limit:
-        raise InputError(f"{path}: larger than {limit} bytes")
-    return data
 
 
 def text_lines(data: bytes, where: str) -> list[str]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ganvas.core.data import ImageDataset, open_dataset
 from ganvas.core.data.dataset import area_downsample
+from ganvas.core.data.decode import jpeg_size
 from ganvas.core.data.sources import EncodedSource, Layout, Reading
 from ganvas.core.data.stores import ZipStore
 from ganvas.core.errors import InputError
@@ -313,3 +314,88 @@ def test_sources_close_and_open_again(tmp_path):
     before = dataset[0]
     store.close()
     assert torch.equal(dataset[0], before)
+
+
+@pytest.fixture
+def partly_bad(store):
+    """Four images, one cut off, one no image at all."""
+    files = {f"{i}.png": png(pixels(i)) for i in range(4)}
+    files["1.png"] = files["1.png"][:300]
+    files["2.png"] = b"no image"
+    labels = {"labels": [[f"{i}.png", i] for i in range(4)]}
+    return store({**files, "dataset.json": json.dumps(labels).encode()})
+
+
+def test_unreadable_images_are_skipped_by_choice_only(partly_bad, caplog):
+    with pytest.raises(InputError, match=r"2\.png: not an image"):
+        open_dataset(partly_bad)
+    dataset = open_dataset(partly_bad, on_error="skip")
+    assert [name for name, _ in dataset.skipped] == ["1.png", "2.png"]
+    assert torch.equal(dataset[1], torch.from_numpy(pixels(3)).permute(2, 0, 1))
+    assert dataset.labels.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1]]
+    assert "2 of 4 images are skipped" in caplog.text and "2.png: not an image" in caplog.text
+    kind = "zip" if partly_bad.suffix == ".zip" else "folder"
+    assert open_dataset(f"{kind}:{partly_bad},on_error=skip").skipped == dataset.skipped
+
+
+def test_skipped_images_count_in_the_content_hash(tmp_path, partly_bad):
+    skipping = open_dataset(partly_bad, on_error="skip")
+    good = {f"{i}.png": png(pixels(i)) for i in (0, 3)}
+    without = open_dataset(zip_of(tmp_path / "good.zip", good))
+    assert skipping.content_hash != without.content_hash
+    whole = zip_of(tmp_path / "whole.zip", {f"{i}.png": png(pixels(i)) for i in range(3)})
+    assert open_dataset(whole, on_error="skip").content_hash == open_dataset(whole).content_hash
+
+
+def test_what_was_skipped_is_remembered(partly_bad, tmp_path, monkeypatch):
+    cache, steps = tmp_path / "cache", []
+    first = open_dataset(
+        partly_bad, on_error="skip", cache=cache, progress=lambda *step: steps.append(step)
+    )
+    assert steps == [(3, 3)]
+    second = open_dataset(
+        partly_bad, on_error="skip", cache=cache, progress=lambda *step: steps.append(step)
+    )
+    assert steps == [(3, 3)]  # nothing was decoded again
+    assert first.skipped == second.skipped and first.content_hash == second.content_hash
+    (memory,) = cache.iterdir()
+    memory.write_text("[]")
+    with pytest.raises(InputError, match="delete it"):
+        open_dataset(partly_bad, on_error="skip", cache=cache)
+
+
+def test_nothing_readable_is_refused(store):
+    with pytest.raises(InputError, match="none of 1 images is readable"):
+        open_dataset(store({"a.png": b"x"}), on_error="skip")
+
+
+def test_a_phones_picture_with_previews_is_one_picture(store):
+    photograph = Image.fromarray(pixels(0))
+    data = png(photograph, format="MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+    dataset = open_dataset(store({"a.jpg": data}))
+    with Image.open(io.BytesIO(png(photograph, format="JPEG"))) as expected:
+        assert torch.equal(dataset[0], torch.from_numpy(np.array(expected)).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_sizes_of_jpegs_are_read_without_decoding(options, mode):
+    image = Image.fromarray(pixels(0)[:, :9]).convert(mode)
+    data = png(image, format="JPEG", **options)
+    assert jpeg_size(data) == (9, 16)
+    with_data = Image.Exif()
+    with_data[0x0112] = 1
+    assert jpeg_size(png(image, format="JPEG", exif=with_data)) is None
+    assert jpeg_size(png(image.convert("CMYK"), format="JPEG")) is None
+    assert jpeg_size(data[:8]) is None
+
+
+def test_opening_decodes_nothing(store, monkeypatch):
+    path = store({"a.png": png(pixels(0)), "b.jpg": png(pixels(1), format="JPEG")})
+
+    def decoded(*arguments):
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr("ganvas.core.data.sources.decode_rgb", decoded)
+    monkeypatch.setattr("ganvas.core.data.sources.probe", decoded)
+    assert len(open_dataset(path)) == 2
