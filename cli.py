@@ -372,7 +372,7 @@ def faces(
     print(out)
 
 
-@_command("Example: ganvas metrics fd_faces,swd --real faces.zip --fake faces-stylegan2-64")
+@_command("Example: ganvas metrics fd_faces --real faces.zip --fake faces-stylegan2-64")
 def metrics(
     names: Annotated[
         str,

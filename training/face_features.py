@@ -270,13 +270,14 @@ def read_quality(
 
 
 def _r2(read: Tensor, true: Tensor, weights: Tensor | None = None) -> list[float]:
-    """1 - squared error / variance of each column, rounded for the file."""
+    """1 - squared error / variance of each column, rounded; 0 for a column that never varies."""
     weights = torch.ones_like(true) if weights is None else weights
     total = weights.sum(0)
     mean = (weights * true).sum(0) / total
     variance = (weights * (true - mean).square()).sum(0)
     error = (weights * (read - true).square()).sum(0)
-    return [round(float(value), 3) for value in 1 - error / variance]
+    explained = torch.where(variance > 0, 1 - error / variance, torch.zeros(()))
+    return [round(float(value), 3) for value in explained]
 
 
 def write(
