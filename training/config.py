@@ -69,6 +69,9 @@ class RunConfig(BaseModel):
     )
     keep: int = Field(default=2, ge=1, description="snapshots kept")
     amp: Literal["none", "bf16"] = Field(default="none", description="autocast of the convolutions")
+    checkpoint_activations: bool = Field(
+        default=False, description="compute blocks again instead of keeping their activations"
+    )
     channels_last: bool = Field(default=True, description="memory format of the activations")
     workers: int = Field(default=0, ge=0, le=256, description="threads that read images ahead")
     threads: int = Field(

@@ -20,6 +20,7 @@ from .distributed import Ranks
 from .ema import ema_beta, update_ema
 from .feed import Feed, to_float
 from .meter import Meter
+from .recompute import checkpoint_blocks
 from .regularisers import lazy_adam
 from .report import Headline
 from .snapshot import ModelFile
@@ -85,6 +86,8 @@ class System(ABC):
             name: copy.deepcopy(self.networks[source]).eval().requires_grad_(False)
             for name, source in averages.items()
         }
+        if config.checkpoint_activations:
+            checkpoint_blocks(self.networks)
 
     @abstractmethod
     def step(self, step: int) -> None:
