@@ -15,7 +15,7 @@ namespace {
 using namespace ganvas_bias_act;
 using namespace ganvas_vector;
 
-constexpr int64_t kBlock = 4096;     // elements that one thread takes at a time
+constexpr int64_t kBlock = 4096;      // elements that one thread takes at a time
 constexpr int64_t kParallel = 32768;  // below, waking a second thread takes longer than it saves
 
 // How x is cut: `count` blocks of at most `length`, rows of `channels` or parts of `inner`.
@@ -75,7 +75,8 @@ void forward(T* y, const T* x, const float* bias, int64_t outer, int64_t channel
         const int64_t at = row * channels;
         packs(channels, [&](int64_t i, auto pack) {
           using Pack = decltype(pack);
-          write<kStream>(y + at + i, activate(load<Pack>(x + at + i) + load<Pack>(bias + i), slopes));
+          write<kStream>(y + at + i,
+                         activate(load<Pack>(x + at + i) + load<Pack>(bias + i), slopes));
         });
       }
     } else {
@@ -99,7 +100,8 @@ void backward(T* dx, float* db, const T* dy, const T* y, int64_t outer, int64_t 
     std::vector<float> sums(wide), rest(channels);
     backward<false>(dx, sums.data(), dy, y, whole, wide, 1, slopes, threads);
     const int64_t at = done * channels;
-    backward<false>(dx + at, rest.data(), dy + at, y + at, outer - done, channels, 1, slopes, threads);
+    backward<false>(dx + at, rest.data(), dy + at, y + at, outer - done, channels, 1, slopes,
+                    threads);
     for (int64_t i = 0; i < wide; ++i) rest[i % channels] += sums[i];
     std::copy(rest.begin(), rest.end(), db);
     return;
@@ -177,8 +179,8 @@ void run_backward(void* dx, float* db, const void* dy, const void* y, int64_t ou
 
 // y = clamp(gain * act(x + bias)); bias may be null where outer and channels are 1.
 extern "C" void ganvas_bias_act_cpu(void* y, const void* x, const float* bias, int64_t outer,
-                                    int64_t channels, int64_t inner, float positive,
-                                    float negative, float bound, int is_bfloat16, int threads) {
+                                    int64_t channels, int64_t inner, float positive, float negative,
+                                    float bound, int is_bfloat16, int threads) {
   if (outer * channels * inner == 0) return;
   const Slopes slopes{positive, negative, bound};
   const auto run = is_bfloat16 ? run_forward<bfloat16> : run_forward<float>;

@@ -33,7 +33,8 @@ extern "C" int ganvas_filtered_lrelu_cuda(const GanvasFilteredLrelu* call, int d
                                           cudaStream_t stream) {
   using namespace ganvas::flrelu;
   int tile = kLargestTile;
-  while (tile > 0 && layout_of(*call, tile).total * int64_t{sizeof(float)} > kSharedBytes) tile /= 2;
+  while (tile > 0 && layout_of(*call, tile).total * int64_t{sizeof(float)} > kSharedBytes)
+    tile /= 2;
   if (tile == 0) return cudaErrorInvalidValue;
   switch (static_cast<DType>(dtype)) {
     case DType::kFloat32:

@@ -42,10 +42,10 @@ GANVAS_BOTH inline int pitch(int width) { return width | 1; }
 
 // Where the parts of shared memory begin, in floats.
 struct Layout {
-  int input;     // image samples, then sums along the rows of the wide image
-  int columns;   // filtered down the columns
-  int wide;      // the up-sampled image
-  int guide;     // the same of the guide
+  int input;    // image samples, then sums along the rows of the wide image
+  int columns;  // filtered down the columns
+  int wide;     // the up-sampled image
+  int guide;    // the same of the guide
   int total;
 };
 
@@ -77,8 +77,8 @@ GANVAS_BOTH inline Layout layout_of(const GanvasFilteredLrelu& call, int tile) {
 template <typename T>
 __device__ void load_samples(float* to, const GanvasUpsampled& from, int64_t sample,
                              int64_t channel, const Span& y, const Span& x) {
-  const T* plane = static_cast<const T*>(from.image) + sample * from.strides[0] +
-                   channel * from.strides[1];
+  const T* plane =
+      static_cast<const T*>(from.image) + sample * from.strides[0] + channel * from.strides[1];
   const float bias = from.bias == nullptr ? 0.0f : from.bias[channel];
   for (int i = threadIdx.x; i < y.samples * x.samples; i += kThreads) {
     const int row = i / x.samples, column = i - row * x.samples;

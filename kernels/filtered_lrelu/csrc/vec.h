@@ -1,5 +1,5 @@
-// 16 channels of one pixel. Rows in memory have this layout on every machine, so the vectors are not
-// those of common/csrc/vector.h: the compiler splits them where registers are narrower.
+// 16 channels of one pixel. Rows in memory have this layout on every machine, so the vectors are
+// not those of common/csrc/vector.h: the compiler splits them where registers are narrower.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,11 @@ inline Vec broadcast(float value) { return value - Vec{}; }
 // `tap` in every lane of a register. Left alone, GCC reads it from memory for each multiplication,
 // and the loads, not the multiplications, set the speed.
 inline Vec tap_register(float tap) {
-    Vec v = broadcast(tap);
+  Vec v = broadcast(tap);
 #ifdef __AVX512F__
-    __asm__("" : "+v"(v));
+  __asm__("" : "+v"(v));
 #endif
-    return v;
+  return v;
 }
 
 inline Vec load(const float* from) { return *reinterpret_cast<const VecUnaligned*>(from); }

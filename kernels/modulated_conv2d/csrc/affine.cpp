@@ -6,8 +6,9 @@
 
 namespace ganvas {
 
-// y[row] = x[row] weight + bias, or rsqrt(x[row]^2 weight + epsilon) for demodulation factors (Karras
-// et al. 2020, equation 3). Rows of y have room for whole panels. Mirrored by ctypes in compiled.py.
+// y[row] = x[row] weight + bias, or rsqrt(x[row]^2 weight + epsilon) for demodulation factors
+// (Karras et al. 2020, equation 3). Rows of y have room for whole panels. Mirrored by ctypes in
+// compiled.py.
 struct Affine {
   const float* x;
   const float* weight;  // [in, out], from ganvas_pack_weight in the pointwise form

@@ -33,12 +33,12 @@ extern "C" {
 
 struct EpilogueBackward {
   const float *dy, *y;
-  const float* d;         // [N, C] or null
-  const float* noise;     // [N or 1, pixels] or null
-  const float* bias;      // [C] or null
-  float* du;              // [N, pixels, C]
-  float* parts;           // [3, N, chunks, C]: dz, dz * u, dz * noise
-  float* pixel_sums;      // [N, pixels] or null
+  const float* d;      // [N, C] or null
+  const float* noise;  // [N or 1, pixels] or null
+  const float* bias;   // [C] or null
+  float* du;           // [N, pixels, C]
+  float* parts;        // [3, N, chunks, C]: dz, dz * u, dz * noise
+  float* pixel_sums;   // [N, pixels] or null
   int64_t n, pixels, channels, noise_stride, chunk, chunks, threads;
   float strength, gain, alpha, clamp;  // clamp below 0 is none
 };

@@ -173,9 +173,8 @@ void run_together(const Convolution& c) {
       for (int64_t i = 0; i < count; ++i) {
         const Position at = position(plan, first + i);
         if (filtered<T>(c))
-          write_raw(plan, at, i, products, [&](int64_t row) {
-            return raw + (at.n * plan.result_height + row) * pitch;
-          });
+          write_raw(plan, at, i, products,
+                    [&](int64_t row) { return raw + (at.n * plan.result_height + row) * pitch; });
         else
           write_finished(c, plan, at, i, products,
                          y + at.n * plan.result_height * plan.result_width * plan.out, 0, 0,
@@ -267,12 +266,11 @@ struct Functions {
 };
 
 template <class T>
-constexpr Functions FUNCTIONS{run<T>, workspace<T>, pack<T>, T::SLOTS* T::SLOTS};
+constexpr Functions FUNCTIONS{run<T>, workspace<T>, pack<T>, T::SLOTS * T::SLOTS};
 
-constexpr Functions TABLE[FORMS] = {FUNCTIONS<Pointwise>, FUNCTIONS<Direct>,
-                                    FUNCTIONS<Winograd2>, FUNCTIONS<Winograd4>,
-                                    FUNCTIONS<UpDirect>,  FUNCTIONS<UpWinograd3>,
-                                    FUNCTIONS<DownDirect>, FUNCTIONS<DownWinograd4>};
+constexpr Functions TABLE[FORMS] = {
+    FUNCTIONS<Pointwise>, FUNCTIONS<Direct>,      FUNCTIONS<Winograd2>,  FUNCTIONS<Winograd4>,
+    FUNCTIONS<UpDirect>,  FUNCTIONS<UpWinograd3>, FUNCTIONS<DownDirect>, FUNCTIONS<DownWinograd4>};
 
 }  // namespace
 }  // namespace ganvas
@@ -305,7 +303,7 @@ void ganvas_to_rgb(const ganvas::Convolution* c) {
   const int64_t pitch = c->width * ganvas::round_up(c->out, ganvas::VL);
 #pragma omp parallel for schedule(static) num_threads(c->threads)
   for (int64_t item = 0; item < c->n * c->height; ++item)
-    ganvas::to_rgb(*c, item / c->height, c->y + item * pitch, c->width,
-                   item % c->height * c->width, c->height * c->width);
+    ganvas::to_rgb(*c, item / c->height, c->y + item * pitch, c->width, item % c->height * c->width,
+                   c->height * c->width);
 }
 }

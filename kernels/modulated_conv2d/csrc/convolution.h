@@ -6,7 +6,15 @@
 namespace ganvas {
 
 enum Form : int64_t {
-  POINTWISE, DIRECT, WINOGRAD2, WINOGRAD4, UP_DIRECT, UP_WINOGRAD3, DOWN_DIRECT, DOWN_WINOGRAD4, FORMS
+  POINTWISE,
+  DIRECT,
+  WINOGRAD2,
+  WINOGRAD4,
+  UP_DIRECT,
+  UP_WINOGRAD3,
+  DOWN_DIRECT,
+  DOWN_WINOGRAD4,
+  FORMS
 };
 
 // Images are [n, height, width, channels], with channels rounded up to whole vectors; what lies
@@ -29,10 +37,10 @@ struct Convolution {
   int64_t n, height, width, in, out, image_channels;  // height and width of x, true channels
   int64_t x_stride, noise_stride, styles_stride, demodulation_stride, next_stride, rgb_stride;
   int64_t form;
-  int64_t shared;   // 1: all threads share one block of tiles; 0: each has its own
-  int64_t tiles;    // tiles in a block
+  int64_t shared;  // 1: all threads share one block of tiles; 0: each has its own
+  int64_t tiles;   // tiles in a block
   int64_t threads;
-  int64_t filtered;  // 1: an up-sampling form is followed by the FIR filter; 0: its raw result stays
+  int64_t filtered;  // 1: the FIR filter follows an up-sampling form; 0: its raw result stays
   float strength, gain, alpha, clamp, rgb_clamp;
   float fir_y[4], fir_x[4];  // of the up-sampling forms, as correlated, with their gains
 };

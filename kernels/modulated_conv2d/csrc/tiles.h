@@ -1,5 +1,6 @@
-// A convolution through minimal filtering: tiles of the image to points, one matrix product a point,
-// points to tiles of the result. Samples, rows and columns of tiles are numbered in this order.
+// A convolution through minimal filtering: tiles of the image to points, one matrix product a
+// point, points to tiles of the result. Samples, rows and columns of tiles are numbered in this
+// order.
 #pragma once
 
 #include "epilogue.h"
@@ -25,8 +26,9 @@ struct Plan {
   // Result of the matrix products: the image, or the raw result of the transposed convolution.
   int64_t result_height, result_width;
   int64_t tiles_y, tiles_x;
-  int64_t in, out, panels;        // padded channels
-  int64_t point_row, product_row;  // floats a tile; not a power of 2, which would crowd one cache set
+  int64_t in, out, panels;  // padded channels
+  int64_t point_row,
+      product_row;  // floats a tile; not a power of 2, which would crowd one cache set
   int64_t point_plane, product_plane;  // floats a point
 
   Plan(const Convolution& c, int64_t block) {
@@ -161,7 +163,8 @@ inline void write_finished(const Convolution& c, const Plan<T>& plan, Position a
   });
 }
 
-// Raw results of a transposed convolution to rows(y), each with one pixel of zeros before and after.
+// Raw results of a transposed convolution to rows(y), each with one pixel of zeros before and
+// after.
 template <class T, class Rows>
 inline void write_raw(const Plan<T>& plan, Position at, int64_t row, const float* products,
                       Rows rows) {

@@ -1,10 +1,10 @@
-// One-dimensional minimal filtering (Winograd 1980; Lavin and Gray 2016, section 4): `OUT` results of
-// a 3-tap convolution from `IN` samples with `POINTS` products instead of 3 * OUT.
+// One-dimensional minimal filtering (Winograd 1980; Lavin and Gray 2016, section 4): `OUT` results
+// of a 3-tap convolution from `IN` samples with `POINTS` products instead of 3 * OUT.
 //
-// Each form has G, which maps the taps to one factor a point; `input`, which maps the samples to the
-// points; and `output`, which maps the products to the results, with its adjoint `spread`, where the
-// weight's gradient is wanted. In two dimensions they are applied along columns, then rows. Points
-// of one `SLOT` share a factor, so it is stored once.
+// Each form has G, which maps the taps to one factor a point; `input`, which maps the samples to
+// the points; and `output`, which maps the products to the results, with its adjoint `spread`,
+// where the weight's gradient is wanted. In two dimensions they are applied along columns, then
+// rows. Points of one `SLOT` share a factor, so it is stored once.
 #pragma once
 
 #include "vec.h"
@@ -63,9 +63,9 @@ struct Winograd4 {
   static constexpr int TAPS = 3, IN = 6, POINTS = 6, OUT = 4, STEP = 4, SLOTS = 6;
   static constexpr bool UP = false, DOWN = false;
   static constexpr int SLOT[POINTS] = {0, 1, 2, 3, 4, 5};
-  static constexpr double G[SLOTS][TAPS] = {
-      {1 / (AA * BB), 0, 0},        {1 / NA, A / NA, AA / NA}, {1 / NA, -A / NA, AA / NA},
-      {1 / NB, B / NB, BB / NB}, {1 / NB, -B / NB, BB / NB}, {0, 0, 1}};
+  static constexpr double G[SLOTS][TAPS] = {{1 / (AA * BB), 0, 0},      {1 / NA, A / NA, AA / NA},
+                                            {1 / NA, -A / NA, AA / NA}, {1 / NB, B / NB, BB / NB},
+                                            {1 / NB, -B / NB, BB / NB}, {0, 0, 1}};
   static void input(const vec* x, vec* v) {
     constexpr float a = A, b = B, aa = AA, bb = BB, both = AA + BB, product = AA * BB;
     const vec even_a = x[4] - bb * x[2], odd_a = x[3] - bb * x[1];
@@ -135,7 +135,8 @@ struct UpWinograd3 {
   }
 };
 
-// The convolution of stride 2 without padding: result j is x[2j] w[0] + x[2j+1] w[1] + x[2j+2] w[2].
+// The convolution of stride 2 without padding: result j is x[2j] w[0] + x[2j + 1] w[1]
+// + x[2j + 2] w[2].
 struct DownDirect {
   static constexpr int TAPS = 3, IN = 3, POINTS = 3, OUT = 1, STEP = 2, SLOTS = 3;
   static constexpr bool UP = false, DOWN = true;
@@ -153,8 +154,7 @@ struct DownWinograd4 {
   static constexpr bool UP = false, DOWN = true;
   static constexpr int SLOT[POINTS] = {0, 1, 2, 3, 4, 5, 5, 5, 5};
   static constexpr double G[SLOTS][TAPS] = {
-      {.5, 0, 0},           {-.5, 0, -.5}, {-1 / 6., 0, 1 / 6.},
-      {1 / 6., 0, 2 / 6.}, {0, 0, 1},     {0, 1, 0}};
+      {.5, 0, 0}, {-.5, 0, -.5}, {-1 / 6., 0, 1 / 6.}, {1 / 6., 0, 2 / 6.}, {0, 0, 1}, {0, 1, 0}};
   static void input(const vec* x, vec* v) {
     const vec a = x[0], b = x[2], c = x[4], d = x[6], e = x[8];
     v[0] = 2.0f * a - b - (2.0f * c - d);

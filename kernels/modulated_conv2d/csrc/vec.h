@@ -1,5 +1,5 @@
-// The vectors of common/csrc/vector.h as convolutions use them, whole ones of floats, and the register
-// block of their matrix products.
+// The vectors of common/csrc/vector.h as convolutions use them, whole ones of floats, and the
+// register block of their matrix products.
 #pragma once
 
 #include <cstdint>

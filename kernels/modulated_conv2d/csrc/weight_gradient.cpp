@@ -1,5 +1,5 @@
-// Gradient of a convolution's weight through minimal filtering, the adjoint of the forward pass: both
-// images to points, one matrix product a point with a sum over tiles, points to taps.
+// Gradient of a convolution's weight through minimal filtering, the adjoint of the forward pass:
+// both images to points, one matrix product a point with a sum over tiles, points to taps.
 //
 // Every element of a product is summed by one thread over tiles in order, so the result does not
 // depend on the number of threads.
@@ -45,15 +45,15 @@ struct Shape {
         blocks(in / BLOCK),
         panels(divide_up(out, PANEL)) {}
 
-  // Points of x lie as [point, block of channels, tile, BLOCK]; of dy as [point, panel, tile, PANEL];
-  // the sums as [slot, panel, in, PANEL].
+  // Points of x lie as [point, block of channels, tile, BLOCK]; of dy as
+  // [point, panel, tile, PANEL]; the sums as [slot, panel, in, PANEL].
   int64_t x_points() const { return POINTS * blocks * block * BLOCK; }
   int64_t y_points() const { return POINTS * panels * block * PANEL; }
   int64_t sums() const { return SLOTS * panels * in * PANEL; }
 };
 
-// Maps a patch of `Size` x `Size` pixels at (top, left) of a dense image to points, `distance` floats
-// from one another. Pixels outside the image are zeros.
+// Maps a patch of `Size` x `Size` pixels at (top, left) of a dense image to points, `distance`
+// floats from one another. Pixels outside the image are zeros.
 template <int Size, int Points, bool Inside, class Map>
 inline void transform(Map map, const float* image, int64_t height, int64_t width, int64_t channels,
                       int64_t top, int64_t left, float* to, int64_t distance) {
@@ -108,13 +108,13 @@ void read(const WeightGradient& g, const Shape<T>& s, int64_t tile, int64_t row,
       [](const vec* a, vec* b) { T::input(a, b); }, g.x + n * g.height * g.width * s.in, g.height,
       g.width, s.in, ty * T::STEP - BEFORE<T>, tx * T::STEP - BEFORE<T>, BLOCK, s.block * BLOCK,
       x_points + row * BLOCK, s.blocks * s.block * BLOCK);
-  transform_all<T::OUT, T::POINTS>(
-      [](const vec* a, vec* b) { T::spread(a, b); }, g.dy + n * s.height * s.width * s.out,
-      s.height, s.width, s.out, ty * T::OUT, tx * T::OUT, PANEL, s.block * PANEL,
-      y_points + row * PANEL, s.panels * s.block * PANEL);
+  transform_all<T::OUT, T::POINTS>([](const vec* a, vec* b) { T::spread(a, b); },
+                                   g.dy + n * s.height * s.width * s.out, s.height, s.width, s.out,
+                                   ty * T::OUT, tx * T::OUT, PANEL, s.block * PANEL,
+                                   y_points + row * PANEL, s.panels * s.block * PANEL);
 }
 
-// c[r][0..PANEL) += sum over tiles of a[tile][r] * b[tile][0..PANEL) for HALF rows; = where `first`.
+// c[r][0..PANEL) += sum over tiles of a[tile][r] * b[tile][0..PANEL) for HALF rows; `first` is =.
 __attribute__((noinline)) void accumulate(int64_t tiles, bool first, const float* a, const float* b,
                                           float* c) {
   vec left[HALF] = {}, right[HALF] = {};
@@ -152,8 +152,7 @@ void multiply(const Shape<T>& s, int64_t slot, int64_t panel, int64_t tiles, boo
       const int64_t point = p * T::POINTS + q;
       const float* b = y_points + (point * s.panels + panel) * s.block * PANEL;
       for (int64_t i = 0; i < s.in; i += HALF) {
-        const float* a =
-            x_points + (point * s.blocks + i / BLOCK) * s.block * BLOCK + i % BLOCK;
+        const float* a = x_points + (point * s.blocks + i / BLOCK) * s.block * BLOCK + i % BLOCK;
         accumulate(tiles, first, a, b, c + i * PANEL);
       }
       first = false;
@@ -235,9 +234,9 @@ struct Functions {
 template <class T>
 constexpr Functions FUNCTIONS{run<T>, needed<T>};
 
-constexpr Functions TABLE[] = {FUNCTIONS<Pointwise>, FUNCTIONS<Direct>,   FUNCTIONS<Winograd2>,
-                               FUNCTIONS<Winograd4>, FUNCTIONS<UpDirect>, FUNCTIONS<UpWinograd3>,
-                               FUNCTIONS<DownDirect>, FUNCTIONS<DownWinograd4>};
+constexpr Functions TABLE[] = {
+    FUNCTIONS<Pointwise>, FUNCTIONS<Direct>,      FUNCTIONS<Winograd2>,  FUNCTIONS<Winograd4>,
+    FUNCTIONS<UpDirect>,  FUNCTIONS<UpWinograd3>, FUNCTIONS<DownDirect>, FUNCTIONS<DownWinograd4>};
 
 }  // namespace
 }  // namespace ganvas

@@ -31,7 +31,8 @@ struct Pair {
 
 extern "C" {
 
-// y [planes, 2 height, 2 width] from x [planes, height, width]; `lines` has width + 2 floats a thread.
+// y [planes, 2 height, 2 width] from x [planes, height, width]; `lines` has width + 2 floats a
+// thread.
 void ganvas_upsample_image(const float* x, float* y, int64_t planes, int64_t height, int64_t width,
                            const float* taps_y, const float* taps_x, float* lines,
                            int64_t threads) {
@@ -74,8 +75,9 @@ void ganvas_upsample_add(const float* x, float* y, int64_t n, int64_t height, in
         }
       float* out = y + (item * 2 * width + i) * channels;
       for (int64_t k = 0; k < channels; k += VL)
-        store(out + k, load(out + k) + (factor[0] * load(at[0] + k) + factor[1] * load(at[1] + k) +
-                                        (factor[2] * load(at[2] + k) + factor[3] * load(at[3] + k))));
+        store(out + k,
+              load(out + k) + (factor[0] * load(at[0] + k) + factor[1] * load(at[1] + k) +
+                               (factor[2] * load(at[2] + k) + factor[3] * load(at[3] + k))));
     }
   }
 }

@@ -221,7 +221,8 @@ bool separate(const float* f, int height, int width, double* column, double* row
   const double largest = f[pivot];
   if (!std::isfinite(largest)) return false;
   for (int i = 0; i < height; ++i) column[i] = f[i * width + pivot % width];
-  for (int j = 0; j < width; ++j) row[j] = largest == 0 ? 0 : f[pivot / width * width + j] / largest;
+  for (int j = 0; j < width; ++j)
+    row[j] = largest == 0 ? 0 : f[pivot / width * width + j] / largest;
   for (int i = 0; i < height; ++i)
     for (int j = 0; j < width; ++j)
       if (!(std::fabs(f[i * width + j] - column[i] * row[j]) <= kTolerance * std::fabs(largest)))
@@ -264,6 +265,6 @@ extern "C" void ganvas_upfirdn2d_cpu(void* y, const void* x, const float* f, int
     filter_images(static_cast<bfloat16*>(y), static_cast<const bfloat16*>(x), planes, step, rows,
                   columns, filter, threads);
   else
-    filter_images(static_cast<float*>(y), static_cast<const float*>(x), planes, step, rows,
-                  columns, filter, threads);
+    filter_images(static_cast<float*>(y), static_cast<const float*>(x), planes, step, rows, columns,
+                  filter, threads);
 }

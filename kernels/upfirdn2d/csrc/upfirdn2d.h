@@ -16,9 +16,9 @@ struct Upfirdn2dAxis {
 };
 
 struct Upfirdn2dParams {
-  const void* x;    // [N, C, H, W] in any strides
-  void* y;          // [N, C, H', W'] in any strides
-  const float* f;   // [taps_y, taps_x], contiguous: what x is correlated with, gain included
+  const void* x;   // [N, C, H, W] in any strides
+  void* y;         // [N, C, H', W'] in any strides
+  const float* f;  // [taps_y, taps_x], contiguous: what x is correlated with, gain included
   int64_t batch;
   int64_t channels;
   int64_t batch_stride_in, batch_stride_out;
@@ -27,5 +27,4 @@ struct Upfirdn2dParams {
 };
 
 // Runs on `stream`; `dtype` is a DType. Returns the cudaError_t of the launch.
-extern "C" int ganvas_upfirdn2d_cuda(const Upfirdn2dParams* params, int dtype,
-                                     cudaStream_t stream);
+extern "C" int ganvas_upfirdn2d_cuda(const Upfirdn2dParams* params, int dtype, cudaStream_t stream);

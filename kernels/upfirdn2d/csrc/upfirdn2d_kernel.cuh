@@ -14,7 +14,7 @@
 namespace {
 
 constexpr int kThreads = GANVAS_THREADS;
-constexpr int kMaxTaps = 1024;       // of a 2-D filter, kept in shared memory
+constexpr int kMaxTaps = 1024;  // of a 2-D filter, kept in shared memory
 
 // Row-major over the image in contiguous layout, over the channels in channels_last, so that
 // neighbouring threads touch neighbouring elements in either.
@@ -62,7 +62,8 @@ __global__ void __launch_bounds__(kThreads) upfirdn2d_kernel(const Upfirdn2dPara
   T* y = static_cast<T*>(p.y);
   const int64_t total = p.batch * p.channels * p.vertical.size_out * p.horizontal.size_out;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < total; i += step) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < total;
+       i += step) {
     const Place at = place<kChannelsLast>(p, i);
     const Taps vertical = first_tap(at.row, up_y, down_y, p.vertical.before);
     const Taps horizontal = first_tap(at.column, up_x, down_x, p.horizontal.before);
