@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import InputError
+from .attributes import chosen_attributes
 from .description import Description, numbered
 from .sources import Layout
 from .spec import Spec
@@ -86,27 +87,6 @@ def parse_single(lines: list[str], where: str) -> Table:
     if (values != np.floor(values)).any() or (np.abs(values) >= 2**24).any():
         raise InputError(f"{where}: expected whole numbers")
     return Table(None, {_stem(name): row for row, name in enumerate(names)}, values)
-
-
-def chosen_attributes(text: str | None, columns: Sequence[str], where: str) -> list[int]:
-    """Columns of `attr=Smiling+Male`; "all" (the default) and "none" are words of their own.
-
-    Raises:
-        InputError: an unknown or repeated attribute.
-    """
-    if text is None or text == "all":
-        return list(range(len(columns)))
-    wanted = [] if text == "none" else [name.strip() for name in text.split("+")]
-    known = {name.lower(): place for place, name in enumerate(columns)}
-    unknown = [name for name in wanted if name.lower() not in known]
-    if unknown:
-        raise InputError(
-            f"{where}: attr {unknown[0]!r} is unknown, expected of {', '.join(columns)}"
-        )
-    places = [known[name.lower()] for name in wanted]
-    if len(set(places)) != len(places):
-        raise InputError(f"{where}: attr names an attribute twice")
-    return places
 
 
 def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
 from ..files import check_input_file, kind_of
+from .attributes import label_by_attributes
 from .celeba import ATTRIBUTES, IMAGES, celeba_layout
 from .dataset import CACHE_BYTES, ImageDataset
 from .description import LABEL_FILE, MAX_LABEL_BYTES, describe, parse_annotations
@@ -21,6 +22,7 @@ from .sources import EncodedSource, Layout, Progress, Reading, Source
 from .spec import KINDS, Spec, parse_spec
 from .stores import FolderStore, Store, ZipStore, is_image
 
+_MAX_FACES = 2000
 FACES_EXAMPLE = "faces:count=20000,size=64,seed=0"
 _EXPECTED = (
     f"expected a path, one of {', '.join(f'{kind}:PATH' for kind in KINDS)}, "
@@ -75,7 +77,9 @@ def recognise(name: str | Path) -> Spec:
 
 def _kind_of_folder(path: Path) -> str:
     entries = {entry.name: entry.is_dir() for entry in path.iterdir()}
-    if IMAGES in entries or f"{ATTRIBUTES}.txt" in entries:
+    if not {IMAGES, f"{IMAGES}.zip", f"{ATTRIBUTES}.txt"}.isdisjoint(entries):
+        return "celeba"
+    if {"Anno", "Img"} <= set(entries):
         return "celeba"
     if TABLE in entries:
         return "ffhq"
@@ -129,16 +133,24 @@ def plain_layout(store: Store, spec: Spec) -> Layout:
     layout = Layout(
         store, names, crop=crop or "none", resized=crop is not None or "size" in spec.options
     )
+    attributes = spec.options.get("attr")
     if spec.choice("labels", ("folders",)) is not None:
+        if attributes is not None:
+            raise InputError(f"{spec}: expected labels=folders or attr, got both")
         return classes_layout(layout)
     if LABEL_FILE not in store.names or not names:
+        if attributes is not None:
+            raise InputError(f"{spec}: attr needs labels in a {LABEL_FILE}")
         return layout
     entry = store.entry(LABEL_FILE)
     data = store.read(LABEL_FILE, MAX_LABEL_BYTES)
     annotations = parse_annotations(data, store.where)
     known = describe(annotations, names, store.where)
     row = (LABEL_FILE, entry.length, entry.crc)
-    return Layout(store, names, known, annotations, layout.crop, layout.resized, (row,))
+    described = replace(layout, description=known, annotations=annotations, rows=(row,))
+    return (
+        described if attributes is None else label_by_attributes(described, attributes, str(spec))
+    )
 
 
 def layout_of(spec: Spec, cache: Path | None = None) -> Layout:
@@ -160,13 +172,24 @@ def layout_of(spec: Spec, cache: Path | None = None) -> Layout:
         "lfw": people_layout,
         "casia": people_layout,
     }
-    store = store_at(spec.path)
+    if spec.kind == "celeba":
+        path = _archive_inside(path)
+    store = store_at(str(path))
     if spec.kind in layouts:
         folder = path if isinstance(store, FolderStore) else path.parent
         return layouts[spec.kind](store, spec, folder)
     if spec.kind in ("folder", "zip"):
         return plain_layout(store, spec)
     raise InputError(f"{spec}: expected image files, not {spec.kind}:")
+
+
+def _archive_inside(path: Path) -> Path:
+    """The archive of CelebA's images in its folder, where they are not unpacked beside it."""
+    for folder in (path, path / "Img"):
+        packed = folder / f"{IMAGES}.zip"
+        if packed.is_file() and not (folder / IMAGES).exists():
+            return packed
+    return path
 
 
 def reading_of(spec: Spec, opening: Opening, resized: bool) -> Reading:
@@ -215,13 +238,19 @@ def open_source(name: str | Path, opening: Opening) -> Source:
 def _faces(name: str, opening: Opening) -> Source:
     from .procedural import FacesSource, FacesSpec, cached_zip
 
-    faces = FacesSpec.parse(name)
+    parts = name[:_MAX_FACES].split(",")
+    chosen = [part for part in parts if part.strip().startswith("attr=")]
+    faces = FacesSpec.parse(",".join(part for part in parts if part not in chosen))
+    if len(chosen) > 1:
+        raise InputError(f"{name[:_MAX_FACES]}: attr is repeated, expected it once")
+    attributes = chosen[0].strip().removeprefix("attr=") if chosen else None
     if opening.cache is None:
         if opening.channels == 1:
-            raise InputError(f"{name[:200]}: procedural faces have colours, expected channels=3")
-        return FacesSource(faces)
+            raise InputError(f"{faces}: procedural faces have colours, expected channels=3")
+        return FacesSource(faces, attributes)
     archive = cached_zip(faces, opening.cache, workers=opening.workers, progress=opening.progress)
-    layout = plain_layout(ZipStore(archive), Spec("zip", str(archive), {}))
+    options = {} if attributes is None else {"attr": attributes}
+    layout = plain_layout(ZipStore(archive), Spec("zip", str(archive), options))
     return EncodedSource(layout, Reading(channels=opening.channels or 3))
 
 
@@ -243,7 +272,7 @@ def open_dataset(
             `{"labels": [[name, label], ...]}`); a published data set, recognised by its layout or
             named as `KIND:PATH,key=value,...` (see `spec.KINDS`), such as
             `celeba:CelebA,split=train,attr=Smiling+Male`; pairs as `pairs:PATH`; or procedural
-            faces as `faces:count=20000,size=64,seed=0`.
+            faces as `faces:count=20000,size=64,seed=0`, with labels as `...,attr=glasses+smile`.
         resolution: side of the images given out, see `ImageDataset`. Published data sets, and any
             other with a `crop` or `size` in its spec, are cut and resized to it as they are read.
         cache: folder in which procedural faces are rendered once to a zip archive (without it

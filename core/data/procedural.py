@@ -31,6 +31,7 @@ from ..errors import InputError
 from ..faces import LANDMARKS, PARAMETERS, POSE, SEGMENTS, Faces, render, sample_parameters
 from ..files import atomic_path
 from .archive import image_name, store_entry
+from .attributes import face_attributes
 from .counter import torch_seeds
 from .description import LABEL_FILE, Description
 
@@ -129,18 +130,24 @@ def renderer_fingerprint() -> str:
 
 
 class FacesSource:
-    """Faces rendered as they are asked for."""
+    """Faces rendered as they are asked for, labelled by attributes such as "glasses+smile"."""
 
     channels = 3
-    description = Description()
     annotations: dict[str, Any] | None = None
     skipped: Sequence[tuple[str, str]] = ()
 
-    def __init__(self, spec: FacesSpec) -> None:
+    def __init__(self, spec: FacesSpec, attributes: str | None = None) -> None:
         self.spec = spec
         self.name = str(spec)
         self.resolution = spec.size
         text = f"{spec} {renderer_fingerprint()}"
+        self.description = Description()
+        if attributes is not None:
+            text += f" attr={attributes}"
+            params = sample_parameters(face_seeds(spec.seed, range(spec.count)))
+            values = torch.stack([params[name] for name in _NAMES], dim=1).numpy()
+            middles = np.array([(p.low + p.high) / 2 for p in PARAMETERS])
+            self.description = face_attributes(attributes, _NAMES, values, middles, str(spec))
         self.content_hash = hashlib.sha256(text.encode()).hexdigest()
 
     def __len__(self) -> int:

@@ -93,9 +93,10 @@ class TarStore:
         self.name = Path(text).resolve().name if len(self._shards) == 1 else Path(text).name
         self._entries: dict[str, tuple[Path, Member]] = {}
         unique = len({shard.name for shard in self._shards}) == len(self._shards)
-        for shard, found in zip(self._shards, self._index(cache), strict=True):
+        for number, found in enumerate(self._index(cache)):
+            shard = self._shards[number]
             for member in found:
-                name = f"{shard.name if unique else shard.as_posix()}:{member.name}"
+                name = f"{shard.name if unique else number}:{member.name}"
                 if name in self._entries:
                     raise InputError(f"{shard}: {member.name[:200]} is there twice")
                 self._entries[name] = (shard, member)

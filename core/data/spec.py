@@ -12,8 +12,8 @@ from .geometry import CROPS
 
 COMMON = ("crop", "size", "channels", "on_error")
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "folder": ("labels",),
-    "zip": ("labels",),
+    "folder": ("labels", "attr"),
+    "zip": ("labels", "attr"),
     "celeba": ("split", "attr"),
     "ffhq": ("split",),
     "lfw": ("min_images",),

@@ -15,6 +15,7 @@ from .description import MAX_NUMBER
 from .sources import Row
 from .stores import Store
 
+_FOLDERS = ("", "Anno", "Eval", "../Anno", "../Eval")  # CelebA's own, beside its Img
 MAX_TEXT_BYTES = 512 * 1024 * 1024
 
 
@@ -42,10 +43,12 @@ class Texts:
         for name in names:
             if name in self._inside:
                 data = self._store.read(self._inside[name], MAX_TEXT_BYTES)
-            elif (self._folder / name).is_file():
-                data = read_bounded(self._folder / name, MAX_TEXT_BYTES)
             else:
-                continue
+                around = [self._folder / part / name for part in _FOLDERS]
+                found = next((path for path in around if path.is_file()), None)
+                if found is None:
+                    continue
+                data = read_bounded(found, MAX_TEXT_BYTES)
             self.rows.append((name, len(data), zlib.crc32(data)))
             return data
         return None

@@ -1,5 +1,7 @@
 """Published data sets behind `open_dataset`: what their files say is what comes out."""
 
+import json
+import pickle
 import zipfile
 
 import numpy as np
@@ -93,6 +95,20 @@ def test_faces_of_celeba_are_cut_and_levelled_by_landmarks(celeba):
         assert torch.allclose(left[:, 0] + right[:, 0], torch.full((6,), 64.0), atol=2)
         assert dataset.images([0]).shape == (1, 3, 64, 64)
     assert torch.allclose(left[:, 1], right[:, 1], atol=1.5)
+
+
+def test_celeba_as_it_is_downloaded(celeba, tmp_path):
+    texts = celeba_texts(6)
+    write(tmp_path, {f"Anno/{name}": text for name, text in texts.items() if "eval" not in name})
+    write(tmp_path, {"Eval/list_eval_partition.txt": texts["list_eval_partition.txt"]})
+    (tmp_path / "Img").mkdir()
+    with zipfile.ZipFile(tmp_path / "Img" / "img_align_celeba.zip", "w") as archive:
+        for name, data in celeba_images(6).items():
+            archive.writestr(name, data)
+    dataset, other = open_dataset(tmp_path, 32), open_dataset(celeba, 32)
+    assert dataset.content_hash == other.content_hash
+    assert dataset.description.splits == other.description.splits
+    assert torch.equal(dataset.labels, other.labels)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +303,53 @@ def test_an_index_follows_its_shards(tmp_path):
     index.write_text("{")  # a damaged index is made anew
     assert len(open_dataset(f"wds:{tmp_path}/a.tar", cache=cache)) == 2
     assert index.read_text() != "{"
+
+
+def test_shards_of_one_name_in_two_folders(tmp_path):
+    for i in range(2):
+        write(tmp_path, {f"{i}/a.tar": tar_bytes({"0.png": encoded(pixels(i))})})
+    dataset = open_dataset(f"wds:{tmp_path}/{{0,1}}/a.tar")
+    assert torch.equal(dataset[1], expected(pixels(1)))
+    (tmp_path / "moved").mkdir()
+    for i in range(2):
+        (tmp_path / str(i)).rename(tmp_path / "moved" / str(i))
+    moved = open_dataset(f"wds:{tmp_path}/moved/{{0,1}}/a.tar")
+    assert moved.content_hash == dataset.content_hash
+
+
+def test_columns_of_labels_are_chosen_by_name(tmp_path):
+    labels = {"labels": [["a.png", [1, 2, 3]], ["b.png", [4, 5, 6]]], "label_names": list("xyz")}
+    files = {"a.png": encoded(pixels(0)), "b.png": encoded(pixels(1))}
+    write(tmp_path, {**files, "dataset.json": json.dumps(labels)})
+    dataset = open_dataset(f"folder:{tmp_path},attr=z+x")
+    assert dataset.labels.tolist() == [[3, 1], [6, 4]]
+    assert dataset.description.label_names == ("z", "x")
+    assert dataset.content_hash != open_dataset(tmp_path).content_hash
+    assert open_dataset(f"folder:{tmp_path},attr=none").labels is None
+    with pytest.raises(InputError, match="attr 'w' is unknown, expected of x, y, z"):
+        open_dataset(f"folder:{tmp_path},attr=w")
+    with pytest.raises(InputError, match="got both"):
+        open_dataset(f"folder:{tmp_path},attr=x,labels=folders")
+    (tmp_path / "dataset.json").unlink()
+    with pytest.raises(InputError, match="attr needs labels"):
+        open_dataset(f"folder:{tmp_path},attr=x")
+
+
+def test_every_layout_may_be_handed_to_workers(celeba, lfw, tmp_path):
+    write(tmp_path, {"a.tar": tar_bytes({"0.png": encoded(pixels(0))})})
+    write(tmp_path, {"train-images-idx3-ubyte": idx_bytes(np.zeros((2, 8, 8)))})
+    body, index = record_bytes([(1, encoded(pixels(0)))])
+    write(tmp_path, {"r.rec": body, "r.idx": index})
+    for spec in (
+        f"celeba:{celeba},size=16",
+        f"lfw:{lfw}",
+        f"wds:{tmp_path}/a.tar",
+        f"idx:{tmp_path}/train-images-idx3-ubyte",
+        f"casia:{tmp_path}/r.rec",
+    ):
+        dataset = open_dataset(spec, cache_bytes=0)
+        again = pickle.loads(pickle.dumps(dataset))
+        assert torch.equal(again[0], dataset[0]) and again.content_hash == dataset.content_hash
 
 
 def test_braces_stand_for_names():

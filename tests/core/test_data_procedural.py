@@ -94,6 +94,30 @@ def test_rendering_on_demand_gives_the_archived_faces(archive):
     assert open_dataset(f"faces:count=20,size={SIZE},seed=8").content_hash != dataset.content_hash
 
 
+def test_attributes_become_labels(archive, tmp_path):
+    spec = f"faces:count=20,size={SIZE},seed=7,attr=glasses+skin_tone"
+    rows = [r["parameters"] for r in open_dataset(archive).annotations["faces"]["images"]]
+    names = [p.name for p in PARAMETERS]
+    expected = [
+        [float(row[names.index(n)] > 0.5) for n in ("glasses", "skin_tone")] for row in rows
+    ]
+    for dataset in (
+        open_dataset(spec),
+        open_dataset(spec, cache=tmp_path),
+        open_dataset(f"zip:{archive},attr=glasses+skin_tone"),
+    ):
+        assert dataset.labels.tolist() == expected
+        assert dataset.description.label_names == ("glasses", "skin_tone")
+    assert 0 < sum(row[0] for row in expected) < 20
+    plain = open_dataset(archive)
+    assert plain.labels is None and plain.description.landmarks.shape == (20, len(LANDMARKS), 2)
+    assert plain.description.identities.unique().numel() == 20
+    with pytest.raises(InputError, match="attr 'wings' is unknown"):
+        open_dataset(f"faces:count=2,size={SIZE},attr=wings")
+    with pytest.raises(InputError, match="repeated"):
+        open_dataset(f"faces:count=2,size={SIZE},attr=glasses,attr=smile")
+
+
 def test_another_seed_gives_other_faces(archive):
     assert not set(face_seeds(7, range(100))) & set(face_seeds(8, range(100)))
     other = open_dataset(f"faces:count=1,size={SIZE},seed=8")[0].float()
