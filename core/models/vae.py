@@ -21,6 +21,7 @@ from .noise import NoiseMode, NoiseSource
 _SLOPE = 0.2
 COARSEST = 4  # side of the maps between the convolutions and the linear layers
 _GROUPS = 8  # of group normalisation, which, unlike batch normalisation, sees one image at a time
+_GROUP_CHANNELS = 4  # at least, in each
 _HIDDEN = 256  # features between the encoder's maps and its posterior
 # exp() of the bounds is far beyond any posterior, and keeps the first steps finite.
 _LOG_VARIANCE = (-30.0, 20.0)
@@ -275,7 +276,8 @@ def _widths(config: VAEConfig) -> list[int]:
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(_GROUPS, channels), channels)
+    # Groups of one channel would erase its mean, and with it the bias of the layer before.
+    return nn.GroupNorm(math.gcd(_GROUPS, max(1, channels // _GROUP_CHANNELS)), channels)
 
 
 def _label(config: VAEConfig, c: Tensor | None, like: Tensor) -> Tensor:
