@@ -158,6 +158,10 @@ class Discriminator(nn.Module):
             mbstd_num_channels=mbstd_num_channels,
         )
         check_config("Discriminator", self.config)
+        if mbstd_group_size is not None and mbstd_group_size < 1:
+            raise ValueError(
+                f"Discriminator: expected mbstd_group_size >= 1 or None, got {mbstd_group_size}"
+            )
         self.block_resolutions = block_resolutions(img_resolution)[:0:-1]  # R, ... 8
         in_channels = 0
         for resolution in self.block_resolutions:

@@ -24,12 +24,13 @@ from .random_networks import randomised
 from .test_models_stylegan1 import lernapparat, rosinality
 
 SIZE = dict(img_resolution=16, channel_base=64, channel_max=8)
+LATENT = dict(z_dim=6, w_dim=7, num_mapping_layers=2)
 Z = torch.randn(2, 6, generator=torch.Generator().manual_seed(1))
 
 
 def generator(**changes):
     torch.manual_seed(0)
-    return randomised(Generator(**SIZE, z_dim=6, w_dim=7, num_mapping_layers=2, **changes))
+    return randomised(Generator(**{**SIZE, **LATENT, **changes}))
 
 
 def saved(path, value):
@@ -226,3 +227,22 @@ def test_tensors_outside_the_network_are_told(tmp_path):
     model = load(saved(tmp_path / "e4e.pt", state))
     assert torch.equal(model.generator(Z), network(Z))
     assert model.notes == ("2 tensors whose names lack decoder. are not of it: left out",)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"channel_base": 63}, "channel_base=63 does not give .*; channel_base=64 does"),
+        ({"channel_max": 9}, "channel_max=9 does not give .*; channel_max=8 does"),
+        ({"channel_base": "wide"}, "channel_base='wide' does not give"),
+        ({"conv_clamp": 0}, "conv_clamp should be above 0, or none, got 0"),
+        ({"conv_clamp": "x"}, "conv_clamp should be a number, got 'x'"),
+    ],
+    ids=str,
+)
+def test_what_is_given_is_heeded_or_refused(tmp_path, given, reason):
+    tall = saved(tmp_path / "g.pt", generator().state_dict())
+    with pytest.raises(InputError, match=reason):
+        load(tall, **given)
+    flat = generator(channel_base=1 << 20).state_dict()  # as wide at every size
+    assert load(saved(tmp_path / "f.pt", flat), channel_base=999).config["channel_base"] == 999

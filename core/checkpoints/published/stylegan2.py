@@ -106,7 +106,7 @@ def channel_rule(
     roundest one in binary.
 
     Raises:
-        InputError: no such pair exists.
+        InputError: no such pair exists, or not with what the user gave.
     """
     maximum = max(channels.values())
     low, high = 0, 0
@@ -116,7 +116,7 @@ def channel_rule(
             high = min(high or count * r + r - 1, count * r + r - 1)
     places = (within,) if within else ()
     wanted_base = argument("channel_base", init, given, None, within=places)
-    wanted_max = argument("channel_max", init, given, None, within=places)
+    wanted_max = argument("channel_max", init, given, maximum, within=places)
     if isinstance(wanted_base, int) and isinstance(wanted_max, int) and wanted_base > 0:
         pair = (wanted_base, wanted_max)
         if all(count == min(pair[0] // r, pair[1]) for r, count in channels.items()):
@@ -128,13 +128,37 @@ def channel_rule(
             "the channels do not follow min(channel_base // resolution, channel_max) "
             f"for any channel_base: {listed}"
         )
+    check_channels(given, base, maximum)
     return base, maximum
 
 
-def clamp(init: Values | None, given: Values, attribute: str = "", *within: str) -> object:
+def check_channels(given: Values, base: int, maximum: int) -> None:
+    """Refuse a channel_base or channel_max of the user's that is not what the shapes tell.
+
+    Raises:
+        InputError: says what they do tell.
+    """
+    for key, found in (("channel_base", base), ("channel_max", maximum)):
+        if key in given and given[key] != found:
+            raise InputError(
+                f"{key}={ascii(given[key])[:40]} does not give the file's channels; "
+                f"{key}={found} does"
+            )
+
+
+def clamp(
+    init: Values | None,
+    given: Values,
+    attribute: str = "",
+    *within: str,
+    default: float | None = None,
+) -> object:
     """The bound of activations, which only the user or a pickle tells; None is none."""
-    value = argument("conv_clamp", init, given, None, within=within, attribute=attribute)
-    return number("conv_clamp", value, none=True)
+    value = argument("conv_clamp", init, given, default, within=within, attribute=attribute)
+    bound = number("conv_clamp", value, none=True)
+    if isinstance(bound, (int, float)) and bound <= 0:
+        raise InputError(f"conv_clamp should be above 0, or none, got {bound}")
+    return bound
 
 
 def mapping_rate(init: Values | None, given: Values) -> object:

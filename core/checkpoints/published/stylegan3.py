@@ -25,7 +25,7 @@ from .family import (
     number,
     shape_of,
 )
-from .stylegan2 import mapping_rate
+from .stylegan2 import check_channels, clamp, mapping_rate
 
 _LAYER = re.compile(r"synthesis\.(L([0-9]{1,2})_([0-9]{1,5})_([0-9]{1,5}))\.weight")
 _PLACES = ("synthesis_kwargs",)
@@ -67,10 +67,10 @@ def _infer(shapes: Shapes, init: Values | None, given: Values) -> dict[str, obje
         c_dim = shape_of(shapes, "mapping.embed.weight", 2)[1]
     inputs = shape_of(shapes, "mapping.fc0.weight", 2)[1]
 
-    def told(key: str, default: object, attribute: str, none: bool = False) -> object:
+    def told(key: str, default: object, attribute: str) -> object:
         places = (*_PLACES, "mapping_kwargs")
         value = argument(key, init, given, default, within=places, attribute=attribute)
-        return number(key, value, none=none)
+        return number(key, value)
 
     return {
         "z_dim": inputs - (w_dim if c_dim else 0),
@@ -83,7 +83,7 @@ def _infer(shapes: Shapes, init: Values | None, given: Values) -> dict[str, obje
         "num_mapping_layers": count_layers(shapes, "mapping.fc{}.weight"),
         "conv_kernel": kernel,
         "use_radial_filters": len(shapes.get(f"synthesis.{first}.down_filter", ())) == 2,
-        "conv_clamp": told("conv_clamp", 256.0, f"synthesis.{first}.conv_clamp", none=True),
+        "conv_clamp": clamp(init, given, f"synthesis.{first}.conv_clamp", *_PLACES, default=256.0),
         "output_scale": told("output_scale", 0.25, "synthesis.output_scale"),
         "magnitude_ema_beta": told(
             "magnitude_ema_beta", 0.999, f"synthesis.{first}.magnitude_ema_beta"
@@ -113,15 +113,14 @@ def _channel_rule(
     Of the bases that do, the file's or the user's own is taken, else the roundest one in binary.
     """
     maximum = max(channels)
-    wanted = [
-        argument(key, init, given, None, within=_PLACES) for key in ("channel_base", "channel_max")
-    ]
+    wanted_base = argument("channel_base", init, given, None, within=_PLACES)
+    wanted_max = argument("channel_max", init, given, maximum, within=_PLACES)
     low, high = 1.0, math.inf
     for layer, count in zip(layer_geometry(resolution), channels, strict=False):
         low = max(low, (count - 0.5) * 2 * layer.out_cutoff)
         if count < maximum:
             high = min(high, (count + 0.5) * 2 * layer.out_cutoff)
-    candidates = [(wanted[0], wanted[1])]
+    candidates = [(wanted_base, wanted_max)]
     if high == math.inf:
         high = 2 * low
     if math.ceil(low) <= math.floor(high):
@@ -130,6 +129,7 @@ def _channel_rule(
         if isinstance(base, int) and isinstance(most, int) and base > 0 and most > 0:
             layers = layer_geometry(resolution, channel_base=base, channel_max=most)
             if [layer.out_channels for layer in layers[:-1]] == channels:
+                check_channels(given, base, most)
                 return base, most
     raise InputError(
         "the channels do not follow min(channel_base / 2 / cutoff, channel_max) "
