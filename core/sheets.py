@@ -51,6 +51,16 @@ def _label_strip(text: str, width: int, height: int, background: float) -> Tenso
     return torch.from_numpy(np.array(strip)).float().div(255).expand(3, height, width)
 
 
+def _number_tag(number: int, height: int) -> Tensor:
+    """Draw a number, light on dark, as a tag [3, height, width] for a cell's corner."""
+    font = ImageFont.load_default(size=max(8, round(height * 0.75)))
+    text = str(number)
+    width = round(font.getlength(text)) + height // 2
+    tag = Image.new("L", (width, height), 25)
+    ImageDraw.Draw(tag).text((width / 2, height / 2), text, fill=245, font=font, anchor="mm")
+    return torch.from_numpy(np.array(tag)).float().div(255).expand(3, height, width)
+
+
 def _as_rgb(images: Tensor) -> Tensor:
     channels = images.shape[1]
     if channels not in (1, 3, 4):
@@ -67,6 +77,7 @@ def labelled_sheet(
     method: str = "bicubic",
     background: float = 0.08,
     label_height: int = 28,
+    numbers: bool = False,
 ) -> Tensor:
     """Lay sections out below each other, each in rows of `columns` cells.
 
@@ -80,6 +91,8 @@ def labelled_sheet(
         method: "nearest" or "bicubic".
         background: grey level, 0 black to 1 white.
         label_height: height of a label's strip; an empty label takes no room.
+        numbers: write each image's number into its corner, from 0 in every section, so that images
+            can be named.
 
     Returns:
         Tensor [3, H, W] in 0..1.
@@ -119,5 +132,8 @@ def labelled_sheet(
             top = y + (i // columns) * (cell_h + gap) + (cell_h - h) // 2
             left = gap + (i % columns) * (cell_w + gap) + (cell_w - w) // 2
             sheet[:, top : top + h, left : left + w] = image
+            if numbers:
+                tag = _number_tag(i, max(10, cell_h // 8))[:, :h, :w]
+                sheet[:, top : top + tag.shape[1], left : left + tag.shape[2]] = tag
         y += row_count * (cell_h + gap)
     return sheet.clamp(0, 1)

@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .spec import NodeSpec
 
-MODULES = ("builtin", "logic", "load", "sample", "edit", "pad", "restore", "compare", "output")
+MODULES = (
+    "builtin",
+    "logic",
+    "load",
+    "latent_files",
+    "sample",
+    "mix",
+    "edit",
+    "pad",
+    "restore",
+    "translate",
+    "compare",
+    "output",
+    "video",
+)
 
 
 def registry() -> dict[str, NodeSpec]:

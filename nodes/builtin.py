@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,8 @@ from ..core.images import read_image, save_png
 from .context import Context, Host
 from .convert import check_image
 from .files import input_file, list_images, next_number, output_name
-from .spec import Choice, Image, Mask, Text, node
+from .results import check_prefix, shown, workflow_metadata
+from .spec import Choice, Image, Mask, Socket, Text, node
 
 
 def _find_image(host: Host, values: Mapping[str, Any]) -> dict[str, str]:
@@ -63,23 +63,13 @@ def load_image(
     return pixels[None, ..., :3].contiguous(), mask[None].contiguous()
 
 
-def _check_prefix(host: Host, values: Mapping[str, Any]) -> dict[str, str]:
-    """Refuse a prefix that leaves the output folder before anything runs."""
-    try:
-        if "filename_prefix" in values:
-            output_name(host.output_dir, values["filename_prefix"])
-    except InputError as error:
-        return {"filename_prefix": str(error)}
-    return {}
-
-
 @node(
     "SaveImage",
     title="Save Image",
     category="image",
     aliases=("export", "png"),
     output_node=True,
-    validate=_check_prefix,
+    validate=check_prefix,
 )
 def save_image(ctx: Context, images: Image, filename_prefix: Text = "ganvas") -> None:
     """Save each image of a batch as a PNG that carries its workflow.
@@ -110,6 +100,22 @@ def preview_image(ctx: Context, images: Image) -> None:
     write_images(ctx, images, ctx.temp_dir, f"preview_{safe_name(ctx.node_id)}", "temp")
 
 
+@node(
+    "PreviewAny",
+    title="Preview as Text",
+    category="utils",
+    aliases=("show text", "print", "inspect"),
+    output_node=True,
+)
+def preview_any(ctx: Context, source: Annotated[Any, Socket("*")]) -> None:
+    """Show a value as text on the node.
+
+    Args:
+        source: Text, a number, or anything else, which is described.
+    """
+    ctx.show("text", [str(source)])
+
+
 def write_images(
     ctx: Context, images: torch.Tensor, root: Path, prefix: str, kind: str, show: str = "images"
 ) -> list[Path]:
@@ -130,26 +136,16 @@ def write_images(
     folder, stem = output_name(root, prefix)
     folder.mkdir(parents=True, exist_ok=True)
     first = next_number(folder, stem)
-    text = _metadata(ctx)
-    root = root.resolve()
-    subfolder = "" if folder == root else folder.relative_to(root).as_posix()
+    text = workflow_metadata(ctx)
     paths = []
     for index, image in enumerate(images):
         ctx.check()
         path = folder / f"{stem}_{first + index:05}_.png"
         save_png(path, image, text)
         paths.append(path)
-        ctx.show(show, [{"filename": path.name, "type": kind, "subfolder": subfolder}])
+        ctx.show(show, [shown(path, root, kind)])
         ctx.progress(index + 1, len(images))
     return paths
-
-
-def _metadata(ctx: Context) -> dict[str, str]:
-    """Return the text chunks that let an editor open the image's workflow."""
-    if not ctx.host.metadata:
-        return {}
-    chunks = {"prompt": ctx.prompt, "workflow": ctx.workflow}
-    return {key: json.dumps(value) for key, value in chunks.items() if value is not None}
 
 
 def safe_name(node_id: str) -> str:

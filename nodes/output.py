@@ -8,7 +8,7 @@ from typing import Annotated
 from ..core.sheets import Section, labelled_sheet
 from .context import Context
 from .convert import image_to_unit, unit_to_image
-from .spec import Choice, Image, Int, String, node
+from .spec import Bool, Choice, Image, Int, String, node
 
 
 @node(
@@ -25,6 +25,7 @@ def contact_sheet(
     scale: Annotated[int, Int(1, 16)] = 1,
     scale_method: Annotated[str, Choice(("bicubic", "nearest"))] = "bicubic",
     labels: Annotated[str, String(multiline=True)] = "",
+    numbers: Bool = False,
     image_b: Image | None = None,
     image_c: Image | None = None,
     image_d: Image | None = None,
@@ -38,6 +39,8 @@ def contact_sheet(
         scale: Whole factor that enlarges every image, so that small faces can be seen.
         scale_method: How images are enlarged; nearest shows the pixels as they are.
         labels: One line of text per section, in order; an empty line leaves the label out.
+        numbers: Write each image's number into its corner, from 0 in every section; Pick Latents
+            and Pick Images take these numbers.
         image_b: Images of the second section.
         image_c: Images of the third section.
         image_d: Images of the fourth section.
@@ -52,5 +55,7 @@ def contact_sheet(
         for name, batch in batches.items()
         if batch is not None
     ]
-    sheet = labelled_sheet(sections, columns=columns, gap=gap, scale=scale, method=scale_method)
+    sheet = labelled_sheet(
+        sections, columns=columns, gap=gap, scale=scale, method=scale_method, numbers=numbers
+    )
     return unit_to_image(sheet[None])

@@ -1,9 +1,8 @@
-"""The quickstart workflow: both files give the same sheet, and an editor can show it."""
+"""The quickstart workflow: both files give the same sheet."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +10,22 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.core import checkpoints
 from ganvas.core.images import read_image
-from ganvas.core.models.stylegan2 import Generator
-from ganvas.core.models.unet import RestorationUNet
 from ganvas.nodes import registry
 from ganvas.nodes.context import Host
 from ganvas.nodes.engine import parse_workflow, run_file
-from ganvas.nodes.spec import NodeSpec
+
+from .small_models import GENERATOR, RESTORER, save_demo_stand_ins
 
 ROOT = Path(__file__).resolve().parents[2]
 UI = ROOT / "workflows" / "quickstart.json"
 API = ROOT / "workflows" / "api" / "quickstart.json"
-GENERATOR = "faces-stylegan2-64.safetensors"
-RESTORER = "faces-restore-unet-64.safetensors"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Small stand-ins under the demo models' names, for a checkout that lacks those."""
     folder = tmp_path_factory.mktemp("models")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        generator = Generator(
-            z_dim=16,
-            w_dim=16,
-            img_resolution=64,
-            channel_base=512,
-            channel_max=16,
-            num_mapping_layers=2,
-        )
-        restorer = RestorationUNet(base_channels=4, num_levels=2)
-        torch.nn.init.normal_(restorer.tail.weight, std=0.1)  # at first it is the identity
-    for name, arch, net in (
-        (GENERATOR, "stylegan2-generator", generator),
-        (RESTORER, "restore-unet", restorer),
-    ):
-        checkpoints.save(
-            folder / name,
-            arch=arch,
-            config=asdict(net.config),
-            tensors=net.state_dict(),
-            training={"preset": "test stand-in"},
-        )
+    save_demo_stand_ins(folder)
     return folder
 
 
@@ -101,58 +73,6 @@ def test_both_files_describe_the_same_graph():
 
 def _plain(prompt: Any) -> dict[str, Any]:
     return {id: (n["class_type"], n["inputs"], n["_meta"]["title"]) for id, n in prompt.items()}
-
-
-def _ui() -> tuple[dict[str, Any], dict[int, dict[str, Any]], dict[str, NodeSpec]]:
-    data = json.loads(UI.read_text(encoding="utf-8"))
-    return data, {node["id"]: node for node in data["nodes"]}, registry()
-
-
-def test_slots_and_widgets_agree_with_the_nodes():
-    _, nodes, specs = _ui()
-    for node in nodes.values():
-        if node["type"] == "Note":
-            continue
-        spec = specs[node["type"]]
-        sockets = [i for i in spec.ordered_inputs if not i.is_widget]
-        assert [i["name"] for i in node["inputs"]] == [i.name for i in (*sockets, *spec.widgets)]
-        assert [i["type"] for i in node["inputs"]] == [i.type for i in (*sockets, *spec.widgets)]
-        assert [o["type"] for o in node["outputs"]] == [o.type for o in spec.outputs]
-        seeds = sum(item.control_after_generate for item in spec.widgets)
-        assert len(node["widgets_values"]) == len(spec.widgets) + seeds
-        assert node["widgets_values"].count("fixed") == seeds  # running twice gives one result
-
-
-def test_links_agree_with_both_of_their_ends():
-    data, nodes, _ = _ui()
-    for id, origin, slot, target, target_slot, kind in data["links"]:
-        output, entry = nodes[origin]["outputs"][slot], nodes[target]["inputs"][target_slot]
-        assert id in output["links"] and entry["link"] == id
-        assert output["type"] == entry["type"] == kind
-    used = [i["link"] for n in nodes.values() for i in n["inputs"] if i["link"] is not None]
-    assert sorted(used) == sorted(link[0] for link in data["links"])
-    assert data["last_link_id"] == max(used) and data["last_node_id"] == max(nodes)
-
-
-def test_nothing_overlaps_and_every_node_has_its_group():
-    data, nodes, _ = _ui()
-    boxes = [
-        (n["pos"][0], n["pos"][1] - 30, n["size"][0], n["size"][1] + 30) for n in nodes.values()
-    ]  # a node's title bar stands 30 above its position
-    groups = [tuple(group["bounding"]) for group in data["groups"]]
-    for each in (boxes, groups):
-        for i, a in enumerate(each):
-            assert not any(_overlap(a, b) for b in each[:i])
-    notes = [n for n in nodes.values() if n["type"] == "Note"]
-    assert len(notes) == 1 and len(notes[0]["widgets_values"][0]) > 200
-    for node, box in zip(nodes.values(), boxes, strict=True):
-        inside = [g for g in groups if _overlap(box, g)]
-        assert len(inside) == (0 if node in notes else 1)
-    assert all(group["title"] for group in data["groups"])
-
-
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
 def test_the_workflow_is_a_template_that_names_the_shipped_models():

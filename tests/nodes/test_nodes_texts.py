@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ganvas.nodes import registry
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "web" / "docs"
 OURS = {name: spec for name, spec in registry().items() if name.startswith("Ganvas_")}
 
 
@@ -32,7 +34,38 @@ def test_a_node_has_a_category_search_words_and_a_help_page(name):
 
 
 def test_help_pages_belong_to_nodes():
-    assert {page.stem for page in (ROOT / "web" / "docs").glob("*.md")} == set(OURS)
+    assert {page.stem for page in DOCS.glob("*.md")} == set(OURS)
+    assert {folder.name for folder in DOCS.iterdir() if folder.is_dir()} == set(OURS)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_chinese_page_says_the_same_in_chinese(name):
+    page = (DOCS / name / "zh.md").read_text(encoding="utf-8")
+    title = translations("zh")[name]["display_name"]
+    assert page.startswith(f"# {title}\n")
+    rows = set(
+        re.findall(r"[a-z_0-9]+", " ".join(re.findall(r"^\| ([^|]*) \|", page, re.MULTILINE)))
+    )
+    assert {item.name for item in (*OURS[name].inputs, *OURS[name].outputs)} <= rows
+    text = re.sub(r"[`(].*?[`)]", "", page)
+    assert len(re.findall(r"[\u4e00-\u9fff]", text)) > 60
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("page", ["{}.md", "{}/zh.md"])
+def test_a_help_page_has_a_picture_that_is_there(name, page):
+    text = (DOCS / page.format(name)).read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", text)
+    assert pictures
+    for description, target in pictures:
+        assert len(description) > 5
+        with Image.open(DOCS / target) as image:  # the frontend resolves it against docs/
+            assert image.format == "JPEG" and 200 <= image.width <= 700
+
+
+def test_pictures_are_small():
+    pictures = [path for path in DOCS.rglob("*") if path.suffix in (".jpg", ".png", ".webp")]
+    assert sum(path.stat().st_size for path in pictures) < 1_000_000
 
 
 def test_english_texts_are_those_of_the_nodes():
