@@ -21,7 +21,6 @@ MODULES = (
     "edit",
     "pad",
     "restore",
-    "translate",
     "compare",
     "output",
     "video",
