@@ -42,6 +42,25 @@ async def view(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(path, headers=headers)
 
 
+@ROUTES.get("/internal/files/{kind}")
+async def list_folder(request: web.Request) -> web.Response:
+    """List the images and films of the input, output or temp folder, the newest first."""
+    folder = editor_of(request).folder(request.match_info["kind"])
+    return reply(await asyncio.to_thread(_newest_first, folder))
+
+
+def _newest_first(folder: Path) -> list[str]:
+    """Return the names of a folder's files that the page can show."""
+    found = [
+        (path.stat().st_mtime, path.name)
+        for path in folder.glob("*")
+        if path.is_file()
+        and not path.name.startswith(".")
+        and (mimetypes.guess_type(path.name)[0] or "").startswith(SHOWN)
+    ]
+    return [name for _, name in sorted(found, reverse=True)]
+
+
 @ROUTES.post("/upload/image")
 async def upload_image(request: web.Request) -> web.Response:
     """Store an image in the input folder, or in a subfolder of it."""

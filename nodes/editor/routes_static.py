@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import re
 from pathlib import Path
 
 from aiohttp import web
@@ -56,8 +57,15 @@ async def get_style(request: web.Request) -> web.Response:
 
 @PAGES.get("/extensions/ganvas/{name:.+}")
 async def get_pack_file(request: web.Request) -> web.StreamResponse:
-    """Send one of the pack's scripts or help pages."""
-    return send(editor_of(request).pack / "web", request.match_info["name"])
+    """Send one of the pack's scripts or help pages.
+
+    docs/<node>/<language>.md comes before docs/<node>.md, which stands for missing languages.
+    """
+    folder, name = editor_of(request).pack / "web", request.match_info["name"]
+    page = re.fullmatch(r"docs/(\w+)/[\w-]+\.md", name)
+    if page and not (folder / name).is_file():
+        name = f"docs/{page.group(1)}.md"
+    return send(folder, name)
 
 
 @PAGES.get("/{name:.+}")

@@ -210,9 +210,12 @@ class _Converter:
         instance, names = scope.instance, scope.graph.input_names
         if instance is None or not 0 <= slot < len(names):
             return _DROPPED
-        item = next((each for each in instance.inputs if each.name == names[slot]), None)
-        if item is None and slot < len(instance.inputs):
-            item = instance.inputs[slot]
+        in_place = instance.inputs[slot] if slot < len(instance.inputs) else None
+        item = (
+            in_place
+            if in_place is not None and in_place.name == names[slot]  # names may repeat
+            else next((each for each in instance.inputs if each.name == names[slot]), in_place)
+        )
         if item is not None and item.link is not None:
             return _Follow(item.link)
         if isinstance(instance.widgets, dict):

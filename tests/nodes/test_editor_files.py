@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def editor(small: Any, host: Any, tmp_path: Path) -> Editor:
         "static/assets/a.js": "1",
         "static/extensions/core/x.js": "1",
         "pack/web/docs/Ganvas_X.md": "# Help",
+        "pack/web/docs/Ganvas_X/zh.md": "# 帮助",
         "pack/web/js/own.js": "2",
         "pack/locales/zh/nodeDefs.json": '{"Ganvas_X": {"display_name": "X"}}',
         "pack/locales/zh/main.json": '{"settings": {}}',
@@ -44,7 +46,7 @@ def editor(small: Any, host: Any, tmp_path: Path) -> Editor:
     }.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     return Editor(small.registry, host, tmp_path / "user", tmp_path / "static", tmp_path / "pack")
 
 
@@ -299,12 +301,29 @@ def test_the_frontend_finds_what_it_asks_for_at_its_start(editor):
             "/assets/a.js": "1",
             "/extensions/core/x.js": "1",
             "/extensions/ganvas/docs/Ganvas_X.md": "# Help",
+            "/extensions/ganvas/docs/Ganvas_X/en.md": "# Help",
+            "/extensions/ganvas/docs/Ganvas_X/zh.md": "# 帮助",
             "/user.css": "",
             "/api/userdata/user.css": "",
         }.items():
             async with browser.client.get(path) as response:
                 assert response.status == 200 and await response.text() == text
                 assert "connect-src 'self'" in response.headers["Content-Security-Policy"]
+
+    with_browser(editor, check)
+
+
+def test_the_asset_browser_lists_what_can_be_shown_the_newest_first(editor):
+    folder = editor.host.input_dir
+    for age, name in enumerate(("new.png", "old.jpg", "text.txt", ".hidden.png")):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (1000 - age, 1000 - age))
+
+    async def check(browser: Browser) -> None:
+        assert await browser.get("/internal/files/input") == ["new.png", "old.jpg"]
+        assert await browser.get("/internal/files/output") == []
+        async with browser.client.get("/internal/files/user") as response:
+            assert response.status == 400
 
     with_browser(editor, check)
 
