@@ -66,7 +66,7 @@ def cpu_library() -> ctypes.CDLL:
 
 
 def cuda_library() -> ctypes.CDLL:
-    """Library of all CUDA sources, compiled for the current GPU; built now if it is not cached.
+    """Library of all CUDA sources, compiled for this machine's GPUs; built now if it is not cached.
 
     Raises:
         BuildError: there is no GPU, no nvcc or no ninja, or the build failed; one sentence.
@@ -220,14 +220,12 @@ def _cuda_toolchain() -> _Toolchain:
     compiler = shutil.which("nvcc") or shutil.which("nvcc", path=str(Path(home) / "bin"))
     if compiler is None:
         raise BuildError("build: expected nvcc on PATH or in CUDA_HOME, found none")
-    major, minor = torch.cuda.get_device_capability()
-    target = f"{major}{minor}"
+    devices = range(torch.cuda.device_count())
+    found = sorted({torch.cuda.get_device_capability(device) for device in devices})
+    targets = [f"{major}{minor}" for major, minor in found]
+    flags = [f"-gencode=arch=compute_{target},code=sm_{target}" for target in targets]
     return _Toolchain(
-        "cuda",
-        compiler,
-        (*NVCC_FLAGS, "-gencode", f"arch=compute_{target},code=sm_{target}"),
-        ("-cudart", "static"),
-        target,
+        "cuda", compiler, (*NVCC_FLAGS, *flags), ("-cudart", "static"), " ".join(targets)
     )
 
 

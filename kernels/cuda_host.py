@@ -9,7 +9,7 @@ from .build import cuda_library
 from .errors import BackendError
 
 # Numbers of `DType` in common/csrc/dtype.cuh.
-DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
+DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 
 def launch(op: str, call: ctypes.Structure, x: Tensor) -> None:

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .. import cuda_host
@@ -12,7 +11,6 @@ from ..refusal import refuse_tensor
 from . import packing
 from .reference import taps
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAX_TAPS = 32  # of an axis; with these, and the factors below, a tile always fits
 MAX_FACTOR = 8
 
@@ -20,7 +18,7 @@ MAX_FACTOR = 8
 def refuse(x: Tensor, *rest: Any) -> str | None:
     """Why the kernel cannot take the forward call."""
     fu, fd, _, up, down, _, gain, *_ = rest
-    reason = refuse_tensor(x, "cuda", _DTYPES)
+    reason = refuse_tensor(x, "cuda", cuda_host.DTYPES)
     if reason is not None:
         return reason
     if gain <= 0:

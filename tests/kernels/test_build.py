@@ -107,6 +107,20 @@ def test_without_a_gpu_the_cuda_kernels_say_so(package, monkeypatch):
     assert "expected a CUDA device" in (build.unavailable("cuda") or "")
 
 
+def test_the_cuda_kernels_are_compiled_for_every_gpu_of_the_machine(monkeypatch):
+    capabilities = [(9, 0), (8, 6), (9, 0)]
+    monkeypatch.setattr(build.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(build.torch.cuda, "device_count", lambda: len(capabilities))
+    monkeypatch.setattr(build.torch.cuda, "get_device_capability", capabilities.__getitem__)
+    monkeypatch.setattr(build.shutil, "which", lambda name, path=None: f"/bin/{name}")
+    tools = build._cuda_toolchain()
+    assert [flag for flag in tools.compile_flags if "gencode" in flag] == [
+        "-gencode=arch=compute_86,code=sm_86",
+        "-gencode=arch=compute_90,code=sm_90",
+    ]
+    assert tools.machine == "86 90"
+
+
 @needs_compiler
 def test_the_shipped_sources_compile_without_a_warning():
     compiler = build._cpu_toolchain()

@@ -5,20 +5,13 @@
 #include <cuda_fp16.h>
 
 // Numbers as the Python side passes them.
-enum class DType : int { kFloat32 = 0, kFloat16 = 1, kBfloat16 = 2, kFloat64 = 3 };
+enum class DType : int { kFloat32 = 0, kFloat16 = 1, kBfloat16 = 2 };
 
 template <typename T>
 struct Element {
   using Acc = float;
   static __host__ __device__ float load(float value) { return value; }
   static __host__ __device__ float store(float value) { return value; }
-};
-
-template <>
-struct Element<double> {
-  using Acc = double;
-  static __host__ __device__ double load(double value) { return value; }
-  static __host__ __device__ double store(double value) { return value; }
 };
 
 template <>

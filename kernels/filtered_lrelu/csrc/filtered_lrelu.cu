@@ -43,8 +43,6 @@ extern "C" int ganvas_filtered_lrelu_cuda(const GanvasFilteredLrelu* call, int d
       return launch<__half>(*call, tile, stream);
     case DType::kBfloat16:
       return launch<__nv_bfloat16>(*call, tile, stream);
-    case DType::kFloat64:
-      break;
   }
   return cudaErrorInvalidValue;
 }

@@ -48,8 +48,6 @@ extern "C" int ganvas_upfirdn2d_cuda(const Upfirdn2dParams* params, int dtype,
       return launch_layout<__half>(*params, stream);
     case DType::kBfloat16:
       return launch_layout<__nv_bfloat16>(*params, stream);
-    case DType::kFloat64:
-      return launch_layout<double>(*params, stream);
   }
   return cudaErrorInvalidValue;
 }
