@@ -23,7 +23,7 @@ def minibatch_stddev(
     Statistics are taken in at least float32. Differentiable twice.
 
     Args:
-        x: [N, C, H, W], any floating-point dtype.
+        x: [N, C, H, W], any floating-point dtype, not empty.
         group_size: samples compared with one another; min(group_size, N) must divide N.
         num_channels: channels appended, each over its own share of the C channels.
         eps: added to the variance.
@@ -36,7 +36,7 @@ def minibatch_stddev(
     """
     if x.ndim != 4 or not x.is_floating_point() or x.numel() == 0:
         raise ValueError(
-            "minibatch_stddev: expected floating-point x [N, C, H, W], "
+            "minibatch_stddev: expected non-empty floating-point x [N, C, H, W], "
             f"got {tuple(x.shape)} {x.dtype}"
         )
     if group_size < 1 or x.shape[0] % min(group_size, x.shape[0]):

@@ -101,10 +101,7 @@ def modulated_conv2d(
     dtype = reference.statistics_dtype(compute)
     weight, styles = weight.to(dtype), styles.to(dtype)
     if demodulate and not modulated and compute is torch.float16:
-        # Demodulation cancels any scale of either; small numbers keep fp16 from overflowing.
-        styles = styles / styles.abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
-        largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-8)
-        weight = weight / (largest * weight[0].numel() ** 0.5)
+        styles, weight = reference.small_styles(styles), reference.small_weight(weight)
     tensors = (
         x.to(compute),
         weight.to(compute),

@@ -151,7 +151,7 @@ _workspaces = threading.local()
 def kept(name: str) -> Workspace:
     """This thread's own workspace of that name, whose memory stays for later calls (to 128 MiB).
 
-    Training packs weights anew at each call, and fresh pages cost as much as filling them.
+    Training packs weights anew at each call, which is not to wait for fresh pages.
     """
     if not hasattr(_workspaces, name):
         setattr(_workspaces, name, _Kept())

@@ -87,7 +87,7 @@ def refuse(
     if missing is not None:
         return missing
     if not is_forced("cpu", "modulated_conv2d"):
-        # Copies of padded images would cost more than the pass saves.
+        # Other images would be copied first, to pad them.
         length = padded(1)
         if any(n % length for n in weight.shape[:2]):
             return f"expected channels in multiples of {length}, got {tuple(weight.shape[:2])}"

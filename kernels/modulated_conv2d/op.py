@@ -167,7 +167,7 @@ def _own_convolution_backward(
 def _convolve(
     x: Tensor, weight: Tensor, styles: Tensor | None, f: Tensor | None, up: int
 ) -> Tensor:
-    """`reference.convolve` through ops that are fast to differentiate."""
+    """`reference.convolve` through ops whose gradients run compiled too."""
     if styles is not None:
         x = x * styles.to(x.dtype)[:, :, None, None]
     if up == 1:

@@ -10,6 +10,7 @@ from ..bias_act.reference import ACTIVATIONS
 from ..upfirdn2d.reference import upfirdn2d
 
 EPSILON = 1e-8
+_SMALLEST = 1e-8  # that is divided by, in place of zero
 
 Convolve = Callable[[Tensor, Tensor, Tensor | None, Tensor | None, int], Tensor]
 
@@ -100,6 +101,20 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     with torch.autocast(weight.device.type, enabled=False):
         energy = weight.square().sum(dim=(2, 3))  # [O, I]
         return (styles.square() @ energy.t() + EPSILON).rsqrt()
+
+
+def small_weight(weight: Tensor) -> Tensor:
+    """Weight [O, I, k, k] whose products with numbers up to 1 do not overflow float16.
+
+    Demodulation cancels any scale of an output channel, so results with it stay.
+    """
+    largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_SMALLEST)
+    return weight / (largest * weight[0].numel() ** 0.5)
+
+
+def small_styles(styles: Tensor) -> Tensor:
+    """Styles [N, I] divided by each sample's largest, which demodulation cancels likewise."""
+    return styles / styles.abs().amax(dim=1, keepdim=True).clamp_min(_SMALLEST)
 
 
 def statistics_dtype(dtype: torch.dtype) -> torch.dtype:

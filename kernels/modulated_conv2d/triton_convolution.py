@@ -202,7 +202,7 @@ def convolution(
     size = height * width
     tile = tile or conv_tile(batch * size, inputs, outputs, x.element_size())
     flat = size < tile.rows
-    if flat and styles is not None:  # a gather of styles in the kernel's loop would cost more
+    if flat and styles is not None:  # a tile of several samples would have to gather them
         x, styles = x * styles.to(x.dtype)[:, :, None, None], None
     blocks = divide_up(batch * size if flat else size, tile.rows)
     samples = 1 if flat else batch

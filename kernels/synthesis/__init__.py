@@ -59,6 +59,8 @@ def _refuse_cpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
         return "expected a separable 4x4 filter, got another"
     if synthesis.taps is None:
         return "expected a separable 4x4 filter, got another"
+    if any(layer.gain <= 0 for layer in synthesis.layers):
+        return "expected gains above 0, got others"
     return build.unavailable("cpu")
 
 
@@ -70,6 +72,8 @@ def _refuse_gpu(synthesis: Synthesis, dtype: torch.dtype) -> str | None:
     filters = [synthesis.f, *(layer.f for layer in synthesis.layers if layer.up == 2)]
     if any(max(f.shape) > MAX_TAPS for f in filters):
         return f"expected filters of at most {MAX_TAPS} taps, got more"
+    if any(layer.gain <= 0 for layer in synthesis.layers):
+        return "expected gains above 0, got others"
     return refuse_triton("synthesis", synthesis.const)
 
 

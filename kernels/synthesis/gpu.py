@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..layout import channels_last
-from ..modulated_conv2d.reference import filter_padding
+from ..modulated_conv2d.reference import filter_padding, small_weight
 from ..modulated_conv2d.triton_convolution import convolution, pack_weight
 from ..modulated_conv2d.triton_epilogue import (
     Epilogue,
@@ -227,9 +227,7 @@ class GpuExecutor:
         weight = conv.weight.detach().float()
         outputs, inputs = weight.shape[:2]
         if self._dtype == torch.float16:
-            # Demodulation cancels any scale; small numbers keep fp16 from overflowing.
-            largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-8)
-            weight = weight / (largest * weight[0].numel() ** 0.5)
+            weight = small_weight(weight)
         affine = conv.affine
         start = affine.index * w_dim
         self._affines.append(Product(affine.weight.detach(), affine.bias.detach(), start))

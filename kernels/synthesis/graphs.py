@@ -263,7 +263,7 @@ class GraphedExecutor:
                 self._seen[key] = False
                 if not self._noticed:
                     self._noticed = True
-                    _LOG.warning("Drawing without a CUDA graph, which is slower: %s", error)
+                    _LOG.warning("Drawing without a CUDA graph, launch by launch: %s", error)
                 return None
         captured = Captured(inputs, buffers, recording, [None] * len(buffers))
         self._recorder.finish()  # before what is dropped gives its memory back

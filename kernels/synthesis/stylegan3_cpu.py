@@ -259,7 +259,7 @@ def choose(channels: tuple[int, int], kernel: int) -> Method:
     """The method of a layer's convolution, by measurements on two Zen 4 cores.
 
     F(4, 3) for 3x3, which all sizes here are large enough for; the rule knows no batch, so that a
-    sample's method does not depend on it. Pointwise is as fast either way.
+    sample's method does not depend on it.
     """
     form = Form.POINTWISE if kernel == 1 else Form.WINOGRAD4
     shared = kernel == 3 and channels[0] * channels[1] >= _LARGE_WEIGHT

@@ -49,7 +49,7 @@ def upfirdn2d(
     Differentiable in x to any order; f receives no gradient.
 
     Args:
-        x: [N, C, H, W], any floating-point dtype and memory format (channels_last is fastest).
+        x: [N, C, H, W], any floating-point dtype and memory format.
         f: [taps] for a separable filter, or [taps_y, taps_x].
         up: each sample is followed by `up` - 1 zeros; a pair is (x, y).
         down: every `down`-th filtered sample stays; a pair is (x, y).

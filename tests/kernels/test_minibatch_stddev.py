@@ -52,7 +52,7 @@ def test_gradients():
     "shape,arguments,words",
     [
         ((4, 2, 2), {}, r"x \[N, C, H, W\], got \(4, 2, 2\)"),
-        ((0, 2, 2, 2), {}, r"got \(0, 2, 2, 2\)"),
+        ((0, 2, 2, 2), {}, r"non-empty .* got \(0, 2, 2, 2\)"),
         ((6, 2, 2, 2), {}, "got N 6, group_size 4"),
         ((4, 2, 2, 2), {"group_size": 0}, "group_size 0"),
         ((4, 2, 2, 2), {"num_channels": 3}, "got C 2, num_channels 3"),

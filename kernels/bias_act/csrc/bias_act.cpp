@@ -16,7 +16,7 @@ using namespace ganvas_bias_act;
 using namespace ganvas_vector;
 
 constexpr int64_t kBlock = 4096;      // elements that one thread takes at a time
-constexpr int64_t kParallel = 32768;  // below, waking a second thread takes longer than it saves
+constexpr int64_t kParallel = 32768;  // elements from which on it is shared
 
 // How x is cut: `count` blocks of at most `length`, rows of `channels` or parts of `inner`.
 struct Blocks {

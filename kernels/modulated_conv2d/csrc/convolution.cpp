@@ -20,7 +20,7 @@ struct Layout {
   int64_t total() const { return parts * part() + raw; }
 };
 
-// Output rows of a transposed convolution that one thread filters in one go.
+// Of an image's rows, so that no thread waits long for another.
 constexpr int64_t PARTS_A_THREAD = 2;
 
 template <class T>

@@ -17,7 +17,7 @@ using namespace ganvas_vector;
 
 constexpr int64_t kTile = 4096;       // floats of a filtered row that a thread works on
 constexpr int64_t kRows = 16;         // rows it does one after another, which share their inputs
-constexpr int64_t kParallel = 16384;  // below, waking a second thread takes longer than it saves
+constexpr int64_t kParallel = 16384;  // floats from which on work is shared
 
 // One axis: output o is the sum over k < count[phase] of weights[phase][k] x[first + k].
 struct Axis {
