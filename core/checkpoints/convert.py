@@ -100,8 +100,9 @@ def convert(
     extra = {"source.sha256": model.sha256, "source.format": model.format}
     if model.licence:
         extra["licence"] = model.licence
-    if model.notes:
-        extra["notes"] = "; ".join(model.notes)
+    notes = [note for note in model.notes if not note.startswith("discriminator: ")]
+    if notes:  # of the network that is written, which is the first one
+        extra["notes"] = "; ".join(notes)
     save(
         path,
         arch=model.arch,

@@ -95,6 +95,21 @@ def test_prefixes_of_compiled_and_wrapped_networks_are_dropped(tmp_path):
         assert torch.equal(load(saved(tmp_path / "g.pt", state)).generator(Z), network(Z))
 
 
+def test_generator_and_discriminator_of_one_state_dict_are_told_apart(tmp_path):
+    g, d = generator(), randomised(Discriminator(**SIZE))
+    for names in (("G", "D"), ("generator", "discriminator"), ("netG", "netD"), ("g_ema", "d")):
+        state = {
+            f"{prefix}.{name}": tensor
+            for prefix, network in zip(names, (g, d), strict=True)
+            for name, tensor in network.state_dict().items()
+        }
+        state["loss.weight"] = torch.zeros(2)
+        model = load(saved(tmp_path / "last.ckpt", {"state_dict": state, "epoch": 3}))
+        img = model.generator(Z)
+        assert torch.equal(img, g(Z)) and torch.equal(model.discriminator(img), d(img))
+        assert len(model.networks) == 3 and "rest" in model.networks and not model.notes
+
+
 def stylegan_pickle(path, **attributes):
     """Generator and discriminator whose two highest blocks ran in float16."""
     from dataclasses import asdict
@@ -129,6 +144,8 @@ def test_float16_layers_are_told_and_run_in_float32(tmp_path):
     assert alone.notes == (note,)
     convert(path, tmp_path / "own.safetensors", network="generator_ema")
     assert load(tmp_path / "own.safetensors").notes == (note,)
+    convert(path, tmp_path / "first.safetensors")
+    assert load(tmp_path / "first.safetensors").notes == (f"generator_ema: {note}",)
 
 
 def test_a_group_of_none_is_the_whole_batch(tmp_path):

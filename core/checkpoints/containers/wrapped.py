@@ -67,10 +67,26 @@ def _find(value: object, role: str, depth: int) -> dict[str, RawNetwork]:
         return result
     tensors = {key: item for key, item in entries.items() if isinstance(item, LazyTensor)}
     if tensors:
-        return {role: RawNetwork(tensors, _arguments(entries))}
+        return _by_prefix(tensors) or {role: RawNetwork(tensors, _arguments(entries))}
     found = {key: _find(item, role, depth - 1) for key, item in inner.items()}
     named = {key: next(iter(networks.values())) for key, networks in found.items() if networks}
     return {role: next(iter(named.values()))} if len(named) == 1 else named
+
+
+def _by_prefix(tensors: Mapping[str, LazyTensor]) -> dict[str, RawNetwork]:
+    """The networks of one state dict that holds a generator and a discriminator, else none.
+
+    Lightning saves so: "G.mapping.fc0.weight", "D.b4.fc.weight". What is of neither is "rest".
+    """
+    names = {f"{key}.": role for role, keys in _ROLES for key in keys if role != "network"}
+    found: dict[str, dict[str, LazyTensor]] = {}
+    for name, tensor in tensors.items():
+        prefix = name[: name.find(".") + 1]
+        inner = found.setdefault(names.get(prefix, "rest"), {})
+        inner[name.removeprefix(prefix) if prefix in names else name] = tensor
+    if "discriminator" not in found or not any(role.startswith("generator") for role in found):
+        return {}
+    return {role: RawNetwork(inner) for role, inner in found.items()}
 
 
 def _arguments(entries: Mapping[str, object]) -> dict[str, object] | None:
