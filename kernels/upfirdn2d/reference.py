@@ -1,7 +1,8 @@
 """Up-sampling, FIR filtering and down-sampling through depthwise convolutions.
 
-Of the forms tried on a CPU ([24, 64, 32, 32], forward and backward), one depthwise 4x4 pass in
-channels_last beat two separable passes, shifted additions and banded matrix products.
+Of the forms tried on one CPU core ([24, 64, 32, 32], forward and backward, torch 2.13), one
+depthwise 4x4 pass in channels_last took 8 ms, two separable passes 13, banded matrix products 38
+and shifted additions 106.
 """
 
 from collections.abc import Sequence
@@ -120,7 +121,8 @@ def _apply(x: Tensor, kernel: Tensor, up: Pair, down: Pair, padding: Padding) ->
 def _transposed(x: Tensor, weight: Tensor, up: Pair, padding: Pair) -> Tensor:
     """Depthwise transposed convolution; float32 within for bfloat16 on a CPU.
 
-    There the bfloat16 form is a generic loop, measured 11 to 20 times slower than float32.
+    There bfloat16 takes 21 times as long in channels_last ([2, 128, 64, 64], torch 2.13, one core)
+    and 2.4 times in contiguous images.
     """
     if x.dtype == torch.bfloat16 and x.device.type == "cpu":
         return _transposed(x.float(), weight.float(), up, padding).to(x.dtype)
