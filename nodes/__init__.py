@@ -21,6 +21,7 @@ MODULES = (
     "edit",
     "pad",
     "restore",
+    "translate",
     "compare",
     "output",
     "video",

@@ -14,17 +14,25 @@ if TYPE_CHECKING:
 Events = Callable[[str, dict[str, Any]], None]
 """Told what happens in a run: ComfyUI's name of the message, and its fields."""
 
-MODEL_KINDS = {"generator": "a generator", "restorer": "a restoration model"}
+MODEL_KINDS = {
+    "generator": "a generator",
+    "restorer": "a restoration model",
+    "translator": "an image translation model",
+    "autoencoder": "an autoencoder",
+}
 """Kinds of models that nodes load, and what each is called in a sentence."""
 
 
 def architectures(kind: str) -> list[str]:
     """Ids of the architectures that are of a kind of `MODEL_KINDS`."""
+    from ..core.autoencoding import AUTOENCODERS
     from ..core.checkpoints import ARCHITECTURES
     from ..core.restoration import RESTORERS
+    from ..core.translation import TRANSLATORS
 
-    if kind == "restorer":
-        return list(RESTORERS)
+    named = {"restorer": RESTORERS, "translator": TRANSLATORS, "autoencoder": AUTOENCODERS}
+    if kind in named:
+        return list(named[kind])
     return [arch for arch, entry in ARCHITECTURES.items() if entry.role == kind]
 
 

@@ -6,14 +6,26 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from ..core import checkpoints
+from ..core.autoencoding import autoencoder_of
 from ..core.checkpoints import Architecture, file_hash
 from ..core.checkpoints.catalog import architecture_of
 from ..core.errors import InputError
 from ..core.restoration import convention_of
+from ..core.translation import translator_of
 from .context import MODEL_KINDS, Context, Host, architectures
-from .spec import Generator, ModelFile, Restorer, String, node
+from .spec import Autoencoder, Generator, ModelFile, Restorer, String, Translator, node
 
-_USES = {"generator": "Load Generator", "restorer": "Load Restorer"}
+_USES = {
+    "generator": "Load Generator",
+    "restorer": "Load Restorer",
+    "translator": "Load Translator",
+    "autoencoder": "Load Autoencoder",
+}
+_CHECKS = {
+    "restorer": convention_of,
+    "translator": translator_of,
+    "autoencoder": autoencoder_of,
+}
 
 
 def _content_hash(host: Host, values: Mapping[str, Any]) -> str:
@@ -22,7 +34,7 @@ def _content_hash(host: Host, values: Mapping[str, Any]) -> str:
     return file_hash(host.find_model(name)) if isinstance(name, str) else ""
 
 
-def _load(ctx: Context, name: str, given: str, kind: str) -> Any:
+def _load(ctx: Context, name: str, given: str, kind: str, network: str = "") -> Any:
     """Load a model; refuse one of another kind by saying what it is, before its weights are read.
 
     Raises:
@@ -37,13 +49,13 @@ def _load(ctx: Context, name: str, given: str, kind: str) -> Any:
     if found is not None:
         _check_kind(name, found, kind)
     try:
-        model = checkpoints.load_model(path, str(ctx.device), None, known)
+        model = checkpoints.load_model(path, str(ctx.device), network or None, known)
     except InputError as error:
         raise InputError(f"model: {name}: {str(error).removeprefix(f'{path}: ')}") from error
     _check_kind(name, checkpoints.ARCHITECTURES[model.arch], kind)
     try:
-        if kind == "restorer":
-            convention_of(model)
+        if kind in _CHECKS:
+            _CHECKS[kind](model)
     except InputError as error:
         raise InputError(f"model: {name}: {error}") from error
     return model
@@ -111,3 +123,49 @@ def load_restorer(
         restorer: The restorer, for Restore Faces.
     """
     return _load(ctx, model, given, "restorer")
+
+
+@node(
+    "Ganvas_LoadTranslator",
+    title="Load Translator",
+    category="ganvas/load",
+    aliases=("pix2pix", "cyclegan", "image to image", "model", "checkpoint"),
+    fingerprint=_content_hash,
+)
+def load_translator(
+    ctx: Context,
+    model: Annotated[str, ModelFile("translator")],
+    network: Annotated[str, String(optional=True)] = "",
+    given: Annotated[str, String(optional=True)] = "",
+) -> Translator:
+    """Load an image translation model from a file. Nothing in the file is executed.
+
+    Args:
+        model: A file in models/ganvas: .safetensors, .pkl, .pt, .pth or .ckpt.
+        network: Which network of a file with several, such as B_to_A; empty for the first.
+        given: What the file itself does not say, as KEY=VALUE such as use_dropout=false; several
+            between commas.
+
+    Returns:
+        translator: The model, for Translate Image.
+    """
+    return _load(ctx, model, given, "translator", network.strip())
+
+
+@node(
+    "Ganvas_LoadAutoencoder",
+    title="Load Autoencoder",
+    category="ganvas/load",
+    aliases=("vae", "variational autoencoder", "model", "checkpoint"),
+    fingerprint=_content_hash,
+)
+def load_autoencoder(ctx: Context, model: Annotated[str, ModelFile("autoencoder")]) -> Autoencoder:
+    """Load an autoencoder from a file. Nothing in the file is executed.
+
+    Args:
+        model: A file in models/ganvas, as training with vae-64, cvae-64 or vae-gan-64 writes it.
+
+    Returns:
+        autoencoder: The autoencoder, for Autoencode.
+    """
+    return _load(ctx, model, "", "autoencoder")

@@ -44,15 +44,15 @@ class Convention:
         height, width = images.shape[2:]
         x = images.float().cpu()
         if self.size is None:
-            return _resized(self._run(network, x), height * scale, width * scale)
+            return resized(self._run(network, x), height * scale, width * scale)
         side = max(height, width)
         top, left = (side - height) // 2, (side - width) // 2
         edges = (left, side - width - left, top, side - height - top)
         square = nn.functional.pad(x, edges, mode="replicate")
-        seen = _resized(square, self.size, self.size)
-        y = _resized(self._run(network, seen.clamp(-1, 1)), side * scale, side * scale)
+        seen = resized(square, self.size, self.size)
+        y = resized(self._run(network, seen.clamp(-1, 1)), side * scale, side * scale)
         if side > self.size:
-            y = y + _resized(square, *y.shape[2:]) - _resized(seen, *y.shape[2:])
+            y = y + resized(square, *y.shape[2:]) - resized(seen, *y.shape[2:])
         rows, columns = slice(top * scale, None), slice(left * scale, None)
         return y[:, :, rows, columns][:, :, : height * scale, : width * scale]
 
@@ -68,7 +68,7 @@ class Convention:
 
 def enlarged(images: Tensor, scale: int) -> Tensor:
     """Images bicubically enlarged by a whole factor, [N, C, H, W] -> [N, C, H * s, W * s]."""
-    return _resized(images, images.shape[2] * scale, images.shape[3] * scale)
+    return resized(images, images.shape[2] * scale, images.shape[3] * scale)
 
 
 def convention_of(model: Model) -> Convention:
@@ -88,7 +88,7 @@ def convention_of(model: Model) -> Convention:
     return Convention(*model.image_range, size=None if model.arch == "restore-unet" else size)
 
 
-def _resized(x: Tensor, height: int, width: int) -> Tensor:
+def resized(x: Tensor, height: int, width: int) -> Tensor:
     """Enlarge bicubically or reduce to exact means; images of that size come back themselves."""
     if tuple(x.shape[2:]) == (height, width):
         return x
