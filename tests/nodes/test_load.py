@@ -81,7 +81,11 @@ def test_all_files_are_listed_and_those_that_fit_come_first(context, node, fitti
     [
         ("LoadGenerator", "x2.pth", r"is a rrdbnet \(.*expected a generator; Load Restorer takes"),
         ("LoadRestorer", "pggan.pth", r"is a pggan-gen.*expected a restoration model; Load Gen"),
-        ("LoadRestorer", "horse.pth", r"is a cyclegan-resnet \(.*expected a restoration model$"),
+        (
+            "LoadRestorer",
+            "horse.pth",
+            r"is a cyclegan-resnet \(.*expected a restoration model; Load Translator takes it$",
+        ),
         ("LoadGenerator", "lora.ckpt", r": this seems to be a LoRA"),
         ("LoadRestorer", "broken.pkl", r": "),
     ],
