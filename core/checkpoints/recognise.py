@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import InputError
 from .containers import Container, LazyTensor, RawNetwork
@@ -88,8 +88,16 @@ def choose(
     second = container.networks.get("discriminator")
     if second is None or first.name == "discriminator":
         return _checked([first], given)
-    partner = recognise("discriminator", second, given)
-    return _checked([first] if partner is None else [first, partner], given)
+    try:
+        partner, reason = recognise("discriminator", second, given), "of no known architecture"
+    except InputError as error:
+        if given:
+            raise  # it may be what was given that is wrong
+        partner, reason = None, str(error)
+    if partner is not None:
+        return _checked([first, partner], given)
+    note = f"the file's discriminator is left out: {reason}"
+    return _checked([replace(first, notes=(*first.notes, note))], given)
 
 
 def _checked(found: list[Recognised], given: Mapping[str, object]) -> list[Recognised]:

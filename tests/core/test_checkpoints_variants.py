@@ -110,6 +110,25 @@ def test_generator_and_discriminator_of_one_state_dict_are_told_apart(tmp_path):
         assert len(model.networks) == 3 and "rest" in model.networks and not model.notes
 
 
+def test_a_discriminator_that_is_not_known_does_not_keep_its_generator_from_loading(tmp_path):
+    g, d = generator(), randomised(Discriminator(**SIZE)).state_dict()
+    broken = {name: tensor for name, tensor in d.items() if name != "b4.fc.weight"}
+    odd = {**d, "b8.conv0.weight": torch.zeros(7, 8, 3, 3), "b16.conv0.weight": torch.zeros(9, 4)}
+    for other, reason in (
+        (broken, "of no known architecture"),
+        (odd, "b16.conv0.weight should have 4 dimensions"),
+    ):
+        path = saved(tmp_path / "g.pt", {"G_ema": g.state_dict(), "D": other})
+        model = load(path)
+        assert model.discriminator is None and torch.equal(model.generator(Z), g(Z))
+        (note,) = model.notes
+        assert note.startswith(f"the file's discriminator is left out: {reason}")
+    with pytest.raises(InputError, match="4 dimensions"):
+        load(path, conv_clamp=256)
+    with pytest.raises(InputError, match="4 dimensions"):
+        load(path, network="discriminator")
+
+
 def stylegan_pickle(path, **attributes):
     """Generator and discriminator whose two highest blocks ran in float16."""
     from dataclasses import asdict
