@@ -93,8 +93,8 @@ class Reading:
     size: int | None = None
     channels: int = 3
     skip_errors: bool = False
-    cache: Path | None = field(default=None, compare=False)
-    progress: Progress | None = field(default=None, compare=False)
+    cache: Path | None = None
+    progress: Progress | None = None
 
 
 def digest(rows: Sequence[Row], choices: str = "") -> str:
@@ -126,6 +126,7 @@ class EncodedSource:
 
     def __init__(self, layout: Layout, reading: Reading) -> None:
         self._store = layout.store
+        self._between = "/" if Path(layout.store.where).is_dir() else ":"
         self._crop = layout.crop
         self.name = layout.store.name
         self.channels = reading.channels
@@ -203,8 +204,7 @@ class EncodedSource:
 
     def _called(self, name: str) -> str:
         """What errors call an image."""
-        where = self._store.where
-        return f"{where}/{name}" if Path(where).is_dir() else f"{where}:{name}"
+        return f"{self._store.where}{self._between}{name}"
 
     def _square(self, row: int, width: int, height: int) -> Square:
         points = None if self._points is None else self._points[row].numpy()

@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import InputError
@@ -62,9 +62,11 @@ class Store(Protocol):
 
 def is_image(name: str) -> bool:
     """Whether a file is an image of the data set (not hidden, not a segmentation map)."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in EXTENSIONS and not hidden and path.parts[0] != "segmentation"
+    if os.path.splitext(name)[1].lower() not in EXTENSIONS:
+        return False
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+    return not hidden and parts[0] != "segmentation"
 
 
 class FolderStore:
@@ -76,17 +78,17 @@ class FolderStore:
         self.where = str(root)
         start = len(os.fspath(root).rstrip(os.sep)) + 1
         self.names: Sequence[str] = sorted(
-            PurePosixPath(*Path(folder[start:]).parts, file).as_posix()
+            os.path.join(folder[start:], file).replace(os.sep, "/")
             for folder, _, files in os.walk(os.path.join(root, ""), onerror=_unreadable)
             for file in files
         )
 
     def entry(self, name: str) -> Entry:
         """First bytes, length, and the checksum of the first bytes."""
-        path = self.root / name
+        path = os.path.join(self.root, name)
         check_input_file(path, "an image file")
         try:
-            with path.open("rb", buffering=0) as file:
+            with open(path, "rb", buffering=0) as file:
                 length = os.fstat(file.fileno()).st_size
                 head = file.read(HEADER_BYTES) or b""
         except OSError as error:
@@ -95,10 +97,10 @@ class FolderStore:
 
     def read(self, name: str, limit: int = MAX_ENTRY_BYTES) -> bytes:
         """A whole file."""
-        path = self.root / name
+        path = os.path.join(self.root, name)
         check_input_file(path, "a regular file")
         try:
-            with path.open("rb", buffering=0) as file:
+            with open(path, "rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_size > limit:
                     raise InputError(f"{path}: larger than {limit} bytes")
                 return file.read() or b""
