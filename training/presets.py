@@ -13,8 +13,11 @@ from typing import Any
 from ..core.errors import InputError
 from .config import RunConfig, nearest
 from .configs.cyclegan import CycleGANConfig
+from .configs.gan import DcganConfig, MlpGanConfig, R3ganConfig
+from .configs.infogan import InfoGanConfig
 from .configs.pix2pix import Pix2PixConfig
 from .configs.restorer import RestorerConfig
+from .configs.stackgan import StackGanConfig
 from .configs.stylegan2 import StyleGAN2Config
 from .configs.vae import VAEConfig, VAEGANConfig
 
@@ -170,6 +173,87 @@ PRESETS: dict[str, Preset] = {
             "cyclegan-256",
             "CycleGAN at 256 px, published widths, for a GPU",
             CycleGANConfig(**_translation(200), batch=2, num_blocks=9, gan_weight=2.0),
+        ),
+        Preset(
+            "mlp-gan",
+            "The first GAN, two perceptrons, 32 px (Goodfellow et al. 2014)",
+            MlpGanConfig(resolution=32, total_kimg=500, batch=64, lr=0.0002),
+        ),
+        Preset(
+            "dcgan-64",
+            "DCGAN, 64 px (Radford et al. 2016); any loss and regulariser by key=value",
+            DcganConfig(resolution=64, total_kimg=1000, batch=64, lr=0.0002, amp="bf16"),
+        ),
+        Preset(
+            "cgan-64",
+            "Conditional GAN, 64 px, for data with labels (labels=concat: Mirza and Osindero 2014)",
+            DcganConfig(
+                resolution=64,
+                total_kimg=1000,
+                batch=64,
+                lr=0.0002,
+                beta1=0.0,
+                beta2=0.9,
+                conditional=True,
+                labels="projection",
+                loss="hinge",
+                d_norm="none",
+                spectral_norm=True,
+                amp="bf16",
+            ),
+        ),
+        Preset(
+            "wgan-gp-64",
+            "DCGAN as Wasserstein GAN with gradient penalty, 64 px (Gulrajani et al. 2017)",
+            DcganConfig(
+                resolution=64,
+                total_kimg=5000,
+                batch=64,
+                lr=0.0001,
+                beta1=0.0,
+                beta2=0.9,
+                loss="wasserstein",
+                gp_weight=10,
+                d_steps=5,
+                d_norm="layer",
+                amp="bf16",
+            ),
+        ),
+        Preset(
+            "r3gan-64",
+            "Modern baseline: relativistic loss with R1 and R2, 64 px (Huang et al. 2024)",
+            R3ganConfig(
+                resolution=64,
+                total_kimg=5000,
+                batch=64,
+                z_dim=64,
+                lr=0.0002,
+                beta1=0.0,
+                beta2=0.99,
+                loss="relativistic",
+                r1_gamma=1.0,
+                r2_gamma=1.0,
+                amp="bf16",
+            ),
+        ),
+        Preset(
+            "infogan",
+            "InfoGAN, 32 px: finds categories and directions without labels (Chen et al. 2016)",
+            InfoGanConfig(
+                resolution=32, total_kimg=500, batch=64, lr=0.001, lr_d=0.0002, mirror=False
+            ),
+        ),
+        Preset(
+            "stackgan-64",
+            "StackGAN, 32 then 64 px, for data with labels (Zhang et al. 2017)",
+            StackGanConfig(
+                resolution=64,
+                total_kimg=1000,
+                stage1_kimg=400,
+                batch=64,
+                lr=0.0002,
+                amp="bf16",
+            ),
         ),
         Preset(
             "restore-unet",

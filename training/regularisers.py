@@ -98,7 +98,7 @@ def spectral_norm(network: nn.Module) -> nn.Module:
     """Divide the weights of a network's convolutions and linear layers by their spectral norms.
 
     In place. The vectors of the power iteration are buffers, so that a state dict holds them. They
-    move once with every forward pass in training mode; see `power_iteration`.
+    rest until `power_iteration` moves them.
 
     Source: Miyato et al. 2018, "Spectral normalization for generative adversarial networks",
     algorithm 1.
@@ -106,17 +106,21 @@ def spectral_norm(network: nn.Module) -> nn.Module:
     for module in list(network.modules()):
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             parametrizations.spectral_norm(module)
+    power_iteration(network)
     return network
 
 
-def power_iteration(network: nn.Module, on: bool) -> None:
-    """Let the vectors of `spectral_norm` move with the next forward passes, or rest.
+@torch.no_grad()
+def power_iteration(network: nn.Module) -> None:
+    """Move the vectors of `spectral_norm` once; they rest in the forward passes that follow.
 
     One move a step, whatever the number of passes, makes a step the same however it is split.
     """
     for module in network.modules():
         if isinstance(module, parametrize.ParametrizationList):
-            module.train(on)
+            module.train()
+            module()
+            module.eval()
 
 
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:

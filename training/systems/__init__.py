@@ -7,24 +7,35 @@ from typing import Any
 
 from ..config import RunConfig
 from ..configs.cyclegan import CycleGANConfig
+from ..configs.gan import DcganConfig, MlpGanConfig, R3ganConfig
+from ..configs.infogan import InfoGanConfig
 from ..configs.pix2pix import Pix2PixConfig
 from ..configs.restorer import RestorerConfig
+from ..configs.stackgan import StackGanConfig
 from ..configs.stylegan2 import StyleGAN2Config
 from ..configs.vae import VAEConfig, VAEGANConfig
 from ..distributed import Ranks
 from ..feed import Feed
 from ..system import System
 from .cyclegan import CycleGANSystem
+from .gan import GanSystem
+from .infogan import InfoGanSystem
 from .pix2pix import Pix2PixSystem
 from .restorer import RestorerSystem
+from .stackgan import StackGanSystem
 from .stylegan2 import StyleGAN2System
 from .vae import VAESystem
 from .vae_gan import VAEGANSystem
 
 SYSTEMS: dict[type[RunConfig], Callable[[Any, Feed, Ranks], System]] = {
     CycleGANConfig: CycleGANSystem,
+    DcganConfig: GanSystem,
+    InfoGanConfig: InfoGanSystem,
+    MlpGanConfig: GanSystem,
     Pix2PixConfig: Pix2PixSystem,
+    R3ganConfig: GanSystem,
     RestorerConfig: RestorerSystem,
+    StackGanConfig: StackGanSystem,
     StyleGAN2Config: StyleGAN2System,
     VAEConfig: VAESystem,
     VAEGANConfig: VAEGANSystem,
