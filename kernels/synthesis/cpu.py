@@ -29,7 +29,7 @@ from ..modulated_conv2d.compiled import (
 from ..modulated_conv2d.tuning import choose
 from ..taps import Taps
 from .description import Affine, Block, ConvLayer, RGBLayer, Synthesis
-from .packed import PackedAffine, pack_affine, pack_matrix
+from .packed import PackedAffine, pack_affine, pack_matrix, run_affines
 from .upsample import upsample_add, upsample_image
 
 # Of one layer's features of all samples that are drawn at a time: half a gigabyte.
@@ -143,19 +143,7 @@ class CpuExecutor:
         convs = [conv for block in self._blocks for conv in (block.conv0, block.conv1) if conv]
         layers = [conv.affine for conv in convs]
         layers += [block.torgb.affine for block in self._blocks if block.torgb is not None]
-        affine(
-            [
-                AffineJob(
-                    ws[:, layer.index],
-                    layer.weight,
-                    layer.bias,
-                    styles[:, layer.start :],
-                    (ws.shape[2], layer.features),
-                )
-                for layer in layers
-            ],
-            count,
-        )
+        run_affines(layers, ws, styles)
         affine(
             [
                 AffineJob(

@@ -1,11 +1,12 @@
 """Affine layers packed for the compiled matrix products of the executors for a CPU."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..modulated_conv2d.compiled import Form, pack_weight, panels
+from ..modulated_conv2d.compiled import AffineJob, Form, affine, pack_weight, panels
 from .description import Affine
 
 
@@ -34,6 +35,23 @@ def pack_affine(layer: Affine, start: int) -> PackedAffine:
     bias = layer.bias.new_zeros(panels(features), dtype=torch.float32)
     bias[:features] = layer.bias.detach()
     return PackedAffine(pack_matrix(layer.weight), bias, layer.index, features, start)
+
+
+def run_affines(layers: Sequence[PackedAffine], ws: Tensor, styles: Tensor) -> None:
+    """Write the layers' styles of ws [N, num_ws, w_dim] into rows of all styles, [N, width]."""
+    affine(
+        [
+            AffineJob(
+                ws[:, layer.index],
+                layer.weight,
+                layer.bias,
+                styles[:, layer.start :],
+                (ws.shape[2], layer.features),
+            )
+            for layer in layers
+        ],
+        ws.shape[0],
+    )
 
 
 def pack_matrix(matrix: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from ..modulated_conv2d.compiled import (
 from ..modulated_conv2d.reference import EPSILON
 from .description import Affine
 from .eager import styles_of
-from .packed import PackedAffine, pack_affine, pack_matrix
+from .packed import PackedAffine, pack_affine, pack_matrix, run_affines
 from .stylegan3_description import FilteredLayer, FilteredSynthesis, FourierInput
 from .stylegan3_eager import positions, waves
 
@@ -190,20 +190,8 @@ class CpuFilteredExecutor:
         """All styles and all demodulation factors, each layer's from its `start` on."""
         count = ws.shape[0]
         styles = ws.new_zeros(count, self._styles_width)
-        jobs = [layer.affine for layer in self._layers] + [self._rgb_affine]
-        affine(
-            [
-                AffineJob(
-                    ws[:, job.index],
-                    job.weight,
-                    job.bias,
-                    styles[:, job.start :],
-                    (ws.shape[2], job.features),
-                )
-                for job in jobs
-            ],
-            count,
-        )
+        layers = [layer.affine for layer in self._layers] + [self._rgb_affine]
+        run_affines(layers, ws, styles)
         power = styles.square()
         factors = ws.new_zeros(count, self._factors_width)
         affine(
