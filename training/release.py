@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..core.checkpoints import load, save
+from ..core.checkpoints.convert import module_of
 from ..core.data import open_dataset
 from ..core.errors import InputError
 from ..core.evaluation import measure
@@ -57,10 +58,19 @@ def release(
         "licence": model.training.get("licence", "") if licence is None else licence,
         "torch": torch.__version__,
     }
-    network = model.generator or model.network
-    assert network is not None
-    tensors = network.state_dict()
-    save(out, arch=model.arch, config=model.config, tensors=tensors, training=facts)
+    tensors = dict(module_of(model).state_dict())
+    names = model.networks if len(model.networks) > 1 else ()
+    if names:
+        parts = {name: module_of(load(run / MODEL, network=name)) for name in names}
+        tensors = {f"{n}.{key}": t for n, m in parts.items() for key, t in m.state_dict().items()}
+    save(
+        out,
+        arch=model.arch,
+        config=model.config,
+        tensors=tensors,
+        training=facts,
+        networks=names,
+    )
     return facts
 
 

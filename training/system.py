@@ -7,12 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core import checkpoints
+from ..core.checkpoints.convert import module_of
 from ..core.errors import InputError
 from . import optim
 from .config import RunConfig
@@ -111,6 +114,15 @@ class System(ABC):
         None for systems that draw no samples of the data, such as restorers.
         """
         return None
+
+    def weights_of(self, path: Path) -> dict[str, dict[str, Tensor]]:
+        """State dicts in a model file, by the networks and averages that `init` starts from them.
+
+        Raises:
+            InputError: the file does not load.
+        """
+        state = module_of(checkpoints.load(path)).state_dict()
+        return {"G": state, "EMA": state}
 
     def update(self, name: str) -> None:
         """Average a network's gradients over ranks, take one step of its Adam, forget them."""

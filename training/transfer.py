@@ -11,10 +11,9 @@ import re
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ..core import checkpoints
 from ..core.errors import InputError
 from . import snapshot
 from .system import System
@@ -27,7 +26,8 @@ def initialise(system: System, path: Path) -> str:
 
     Args:
         system: its networks and averages.
-        path: a run folder or training state (all of them), or a model file (G and its average).
+        path: a run folder or training state (all of them), or a model file (those that
+            `System.weights_of` says).
 
     Returns:
         One sentence on what was copied.
@@ -36,7 +36,7 @@ def initialise(system: System, path: Path) -> str:
         InputError: no such file, or nothing in it fits.
     """
     networks = system.networks | system.averages
-    sources = _sources(path, list(networks))
+    sources = _sources(system, path)
     counts = []
     for name, module in networks.items():
         tensors = sources.get(name)
@@ -51,11 +51,14 @@ def initialise(system: System, path: Path) -> str:
         counts.append(f"{len(copied)} of {len(own)} tensors of {name}")
         if name == next(iter(networks)) and not copied:
             raise InputError(f"train: init={path} shares no tensor of equal name and shape")
+    if not counts:
+        raise InputError(f"train: init={path} holds none of the networks {', '.join(networks)}")
     return f"copied {', '.join(counts)} from {path}"
 
 
-def _sources(path: Path, names: list[str]) -> dict[str, dict[str, Tensor]]:
+def _sources(system: System, path: Path) -> dict[str, dict[str, Tensor]]:
     """State dicts by network."""
+    names = [*system.networks, *system.averages]
     if path.is_dir() or snapshot.is_state(path):
         tensors = snapshot.read(snapshot.find_state(path)).tensors
         return {
@@ -66,12 +69,7 @@ def _sources(path: Path, names: list[str]) -> dict[str, dict[str, Tensor]]:
             }
             for name in names
         }
-    model = checkpoints.load(path)
-    module: nn.Module | None = model.generator or model.network
-    if module is None:
-        raise InputError(f"train: init={path} holds no generator or network")
-    state = module.state_dict()
-    return {"G": state, "EMA": state}
+    return system.weights_of(path)
 
 
 def _copy(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> set[str]:

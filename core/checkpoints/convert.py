@@ -16,6 +16,7 @@ from ..errors import InputError, OperationError
 from ..files import check_output_file
 from .finding import resolve_model
 from .model import Model, load_model
+from .registry import architecture
 from .saving import save
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -135,7 +136,12 @@ def convert(
 
 def module_of(model: Model) -> nn.Module:
     """The first network of a model, the one that `arch` names."""
-    module = model.generator or model.network or model.discriminator
+    modules = {
+        "generator": model.generator,
+        "network": model.network,
+        "discriminator": model.discriminator,
+    }
+    module = modules[architecture(model.arch).role]
     assert module is not None
     return module
 
@@ -143,7 +149,7 @@ def module_of(model: Model) -> nn.Module:
 @torch.no_grad()
 def _difference(model: Model, first: nn.Module, second: nn.Module) -> tuple[float, float] | None:
     """Largest difference of the outputs for one seeded input, and the largest output."""
-    if model.generator is not None and isinstance(model.config.get("z_dim"), int):
+    if first is model.generator and isinstance(model.config.get("z_dim"), int):
         inputs = [_generator_inputs(model.config)]
     else:
         inputs = _image_inputs(model.config)

@@ -40,9 +40,10 @@ class Model:
     """A loaded model file.
 
     Exactly the fields that the file has are set among `generator` (StyleGAN calling convention),
-    `discriminator` and `network` (anything else). Modules are float32, in evaluation mode, without
-    gradients; call `.requires_grad_()` to train them. Images are [N, C, H, W] in `image_range`,
-    channels in `channel_order`. `sha256` is the hash of the file.
+    `discriminator` and `network` (anything else); an autoencoder's decoder is also a generator.
+    Modules are float32, in evaluation mode, without gradients; call `.requires_grad_()` to train
+    them. Images are [N, C, H, W] in `image_range`, channels in `channel_order`. `sha256` is the
+    hash of the file.
 
     Attributes:
         format: kind of file, in words.
@@ -150,6 +151,8 @@ def load_model(
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
         first = parts[0].architecture
+        if first.decoder:
+            modules["generator"] = modules[first.role].get_submodule(first.decoder)
         return Model(
             arch=first.id,
             config=parts[0].config,

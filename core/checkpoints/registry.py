@@ -40,6 +40,7 @@ class Architecture:
     of its images, in and out, in channel order `channel_order` and layout [N, C, H, W].
     `convention` says in one line how the module is called, and `licence` what is known of the
     licence of the weights that are published for it (empty: nothing; a file may say more).
+    `decoder` names the part of a network that draws images from z, which serves as a generator.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Architecture:
     channel_order: str = "RGB"
     convention: str = ""
     licence: str = ""
+    decoder: str = ""
 
     @property
     def published(self) -> tuple[PublishedFamily, ...]:
@@ -251,6 +253,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             factory=_model("vae", "VAE"),
             convention="network(img, c=None) -> rebuilt img; network.encode(img, c).mean, "
             "network.decode(z, c)",
+            decoder="decoder",
         ),
         Architecture(
             "restore-unet",

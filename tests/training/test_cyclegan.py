@@ -20,6 +20,7 @@ from ganvas.training.image_pool import ImagePool
 from ganvas.training.presets import PRESETS
 from ganvas.training.streams import Stream
 from ganvas.training.systems import build
+from ganvas.training.transfer import initialise
 
 from .image_sets import (
     SIZE,
@@ -174,6 +175,11 @@ def test_both_directions_load_from_the_model_file(tmp_path):
     assert forth.arch == back.arch == "cyclegan-resnet"
     assert forth.networks == ("A_to_B", "B_to_A")
     assert "model.10.conv_block.1.weight" in forth.network.state_dict()
+    other = system(data, tmp_path, "seed=7")
+    initialise(other, path)
+    for name, model in (("EMA_AB", forth), ("EMA_BA", back)):
+        weights = model.network.state_dict()
+        assert all(weights[key].equal(t) for key, t in other.averages[name].state_dict().items())
     img = torch.rand(1, 3, 21, 30) * 2 - 1
     assert forth.network(img).shape == back.network(img).shape == img.shape
     assert not torch.equal(forth.network(img), back.network(img))

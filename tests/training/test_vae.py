@@ -11,7 +11,10 @@ from torch.distributions import Normal, kl_divergence
 
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
+from ganvas.core.images import read_image
+from ganvas.core.latents import seeded_z
 from ganvas.core.models.vae import Posterior
+from ganvas.core.sampling import write_samples
 from ganvas.training import train
 from ganvas.training.config import override
 from ganvas.training.data import open_images
@@ -21,6 +24,7 @@ from ganvas.training.presets import PRESETS
 from ganvas.training.streams import Stream, normal
 from ganvas.training.systems import build
 from ganvas.training.systems.vae import weight_of_kl
+from ganvas.training.transfer import initialise
 from ganvas.training.variational import (
     Evidence,
     active_units,
@@ -267,3 +271,26 @@ def test_accumulation_changes_nothing(preset):
     assert means[0].keys() == means[1].keys()
     for name, value in means[0].items():
         assert means[1][name] == pytest.approx(value, rel=2e-3, abs=2e-3), name
+
+
+@pytest.mark.parametrize("preset", ["vae-64", "vae-gan-64"])
+def test_a_run_starts_from_the_weights_of_another(preset, tmp_path, images_zip):
+    settings = [*SMALL, "tick_kimg=0.008", "total_kimg=0.016"]
+    train("vae-64", images_zip, tmp_path / "first", settings, say=str)
+    model = tmp_path / "first" / "model.safetensors"
+    one = system(preset, "seed=5")
+    said = initialise(one, model)
+    vae = checkpoints.load(model).network
+    for name, tensor in one.averaged.state_dict().items():
+        assert torch.equal(tensor, vae.state_dict()[name])
+    assert str(model) in said
+
+
+def test_samples_of_a_model_file_come_from_its_decoder(tmp_path, images_zip):
+    settings = [*SMALL, "tick_kimg=0.008", "total_kimg=0.016"]
+    train("vae-64", images_zip, tmp_path / "run", settings, say=str)
+    model = checkpoints.load(tmp_path / "run" / "model.safetensors")
+    first, second = list(write_samples(model, [3, 4], tmp_path / "samples"))
+    expected = model.network.decode(seeded_z(4, 1, 6))[0].add(1).div(2)
+    torch.testing.assert_close(read_image(second).permute(2, 0, 1), expected, rtol=0, atol=3e-3)
+    assert read_image(first).shape == (16, 16, 3)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...core import checkpoints
+from ...core.checkpoints.convert import module_of
 from ...core.models.cyclegan_resnet import CycleGANResNet
 from ..configs.cyclegan import CycleGANConfig
 from ..distributed import Ranks
@@ -146,6 +149,16 @@ class CycleGANSystem(TranslationSystem):
         return ModelFile(
             "cyclegan-resnet", asdict(ways[WAYS[0]].config), tensors, training, networks=WAYS
         )
+
+    def weights_of(self, path: Path) -> dict[str, dict[str, Tensor]]:
+        """Both generators of a file that `model` wrote; a file of one is G_AB's."""
+        names = checkpoints.load(path).networks
+        ways = names if names == WAYS else names[:1]
+        sources: dict[str, dict[str, Tensor]] = {}
+        for way, short in zip(ways, ("AB", "BA"), strict=False):
+            state = module_of(checkpoints.load(path, network=way)).state_dict()
+            sources |= {f"G_{short}": state, f"EMA_{short}": state}
+        return sources
 
     def grid(self) -> tuple[Tensor, int]:
         """Held-out images of A, there and back, and of B, there and back: six rows."""

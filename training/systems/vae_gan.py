@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -66,6 +67,15 @@ class VAEGANSystem(AutoencoderSystem):
         assert isinstance(encoder, Encoder) and isinstance(decoder, Decoder)
         vae.encoder, vae.decoder = encoder, decoder
         return vae
+
+    def weights_of(self, path: Path) -> dict[str, dict[str, Tensor]]:
+        """An autoencoder's encoder and decoder, each for its network and average."""
+        state = super().weights_of(path)["G"]
+        encoder, decoder = (
+            {key.removeprefix(part): value for key, value in state.items() if key.startswith(part)}
+            for part in ("encoder.", "decoder.")
+        )
+        return {"E": encoder, "EMA_E": encoder, "G": decoder, "EMA": decoder}
 
     def step(self, step: int) -> None:
         """Discriminator, then encoder and decoder, then the weight averages."""
