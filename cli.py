@@ -269,6 +269,10 @@ def sample(
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Also write all images on one sheet.")
     ] = False,
+    video: Annotated[
+        Path | None,
+        typer.Option(help="Write a walk through the seeds instead: .webp, .png or .mp4."),
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option(help="Of a file with several: generator, generator_ema, ..."),
@@ -280,12 +284,28 @@ def sample(
     from .core.checkpoints import load_model, parse_given, resolve_model
     from .core.devices import choose_device
     from .core.files import check_output_folder
+    from .core.progress import progress_bar
     from .core.sampling import parse_seeds, write_samples
+    from .core.walks import write_walk
 
-    check_output_folder(out)
+    check_output_folder(out if video is None else video.parent)
     numbers = parse_seeds(seeds)
     known = parse_given(given or [])
     loaded = load_model(resolve_model(model), choose_device(device), network, known)
+    if video is not None:
+        with progress_bar("frame") as advance:
+            print(
+                write_walk(
+                    loaded,
+                    numbers,
+                    video,
+                    psi=psi,
+                    class_index=class_index,
+                    noise_mode=noise,
+                    report=advance,
+                )
+            )
+        return
     paths = write_samples(
         loaded, numbers, out, psi=psi, class_index=class_index, noise_mode=noise, sheet=sheet
     )
@@ -349,16 +369,11 @@ def faces(
     ] = False,
 ) -> None:
     """Render the procedural face data set as a training archive. Its labels are exact."""
-    from tqdm import tqdm
-
     from .core.data.procedural import write_faces_zip
+    from .core.progress import progress_bar
     from .core.restoration.degrade import DEFAULT
 
-    with tqdm(total=count, unit="face", disable=None) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
+    with progress_bar("face") as advance:
         write_faces_zip(
             out,
             count,
@@ -370,6 +385,75 @@ def faces(
             degradation=DEFAULT if degrade else None,
         )
     print(out)
+
+
+@_command("Example: ganvas prepare photos --out photos-64.zip --size 64 --workers 4")
+def prepare(
+    source: Annotated[str, typer.Argument(help="Folder, archive, or KIND:PATH like celeba:DIR.")],
+    out: Annotated[Path, typer.Option(help="Zip archive, or a new folder, to write.")],
+    size: Annotated[int, typer.Option(help="Width and height in pixels.")],
+    crop: Annotated[str | None, typer.Option(help="center, celeba or face.")] = None,
+    align: Annotated[str | None, typer.Option(help="landmarks: level the eyes by them.")] = None,
+    filter_: Annotated[str, typer.Option("--filter", help="lanczos or box.")] = "lanczos",
+    workers: Annotated[int, typer.Option(help="Threads; the result is the same.")] = 1,
+    on_error: Annotated[str, typer.Option(help="stop or skip, at unreadable images.")] = "stop",
+    labels: Annotated[Path | None, typer.Option(help="CSV or JSON file of labels.")] = None,
+    first_frame: Annotated[
+        bool, typer.Option("--first-frame", help="Take the first image of an animation.")
+    ] = False,
+) -> None:
+    """Cut, align and resize images to training data. No face is detected; landmarks are given."""
+    from .core.data.prepare import prepare as write_prepared
+    from .core.progress import progress_bar
+
+    with progress_bar("image") as advance:
+        done = write_prepared(
+            source,
+            out,
+            size,
+            crop=crop,
+            align=align,
+            filter_name=filter_,
+            on_error=on_error,
+            workers=workers,
+            labels=labels,
+            first_frame=first_frame,
+            progress=advance,
+        )
+    for _, reason in done.skipped:
+        print(f"skipped {reason}", file=sys.stderr)
+    small = f" ({done.enlarged} were smaller)" if done.enlarged else ""
+    print(f"{out}: {done.count} images of {size} px{small}, {len(done.skipped)} skipped")
+
+
+@_command("Example: ganvas translate photos --model cyclegan.safetensors --out translated")
+def translate(
+    inputs: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    model: Annotated[str, typer.Option(help="pix2pix or CycleGAN model: a file or a name.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("output"),
+    network: Annotated[
+        str | None, typer.Option(help="Network of a file with several, such as B_to_A.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Use pix2pix's dropout, image i with this seed + i.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images computed at once.")] = 4,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Translate images with pix2pix or CycleGAN. Any size; each image is translated by itself."""
+    from tqdm import tqdm
+
+    from .core.checkpoints import load
+    from .core.devices import choose_device
+    from .core.files import check_output_folder
+    from .core.translation import find_images, translate_files
+
+    check_output_folder(out)
+    images = find_images(inputs)
+    loaded = load(model, device=choose_device(device), network=network)
+    written = translate_files(loaded, images, out, seed=seed, chunk=batch)
+    for path in tqdm(written, total=len(images), unit="image", disable=None, leave=False):
+        tqdm.write(str(path))
 
 
 @_command("Example: ganvas metrics fd_faces --real faces.zip --fake faces-stylegan2-64")

@@ -1,11 +1,25 @@
-"""Progress of a workflow on the terminal."""
+"""Progress on the terminal: bars on stderr, silent without one."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
 
 from .errors import printable
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar as a function of (done, total), of things of this name."""
+    with tqdm(unit=unit, disable=None) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield advance
 
 
 class WorkflowProgress:

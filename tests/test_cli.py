@@ -12,16 +12,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from ganvas.cli import main
 from ganvas.core import checkpoints
+from ganvas.core.data import open_dataset
 from ganvas.core.images import read_image, save_png
+from ganvas.core.models.cyclegan_resnet import CycleGANResNet
 from ganvas.core.models.rrdbnet import RRDBNet
 from ganvas.core.models.stylegan2 import Generator
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = "faces-stylegan2-64"
-COMMANDS = ["run", "train", "sample", "inspect", "convert", "faces", "metrics", "bench"]
+COMMANDS = [
+    "run", "editor", "train", "sample", "inspect", "convert", "faces", "prepare", "translate",
+    "metrics", "bench",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +145,48 @@ def test_sample_writes_one_image_per_seed_and_a_sheet(model, tmp_path, capsys):
     first = read_image(out / "seed0009.png")
     assert main(["sample", str(model), "--seeds", "9", "--out", str(tmp_path / "again")]) == 0
     assert torch.equal(read_image(tmp_path / "again" / "seed0009.png"), first)
+
+
+def test_sample_writes_a_walk_through_the_seeds(model, tmp_path, capsys):
+    walk = tmp_path / "walks" / "walk.webp"
+    assert main(["sample", str(model), "--seeds", "3,5", "--video", str(walk)]) == 0
+    assert capsys.readouterr().out.strip() == str(walk)
+    with Image.open(walk) as film:
+        assert film.n_frames == 48 and film.size == (8, 8)
+    for wrong, message in (
+        (["--video", str(tmp_path / "walk.gif")], "--video: expected one of .mp4, .webp, .png"),
+        (["--video", str(tmp_path / "x.webp"), "--seeds", "3"], "a walk needs at least two latents"),
+    ):
+        assert main(["sample", str(model), *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["walk.webp"]
+
+
+def test_prepare_makes_any_images_training_data(tmp_path, capsys):
+    for index, size in enumerate([(40, 30), (31, 50), (24, 24)]):
+        save_png(tmp_path / "photos" / f"{index}.png", torch.rand(*size, 3))
+    (tmp_path / "photos" / "3.png").write_bytes(b"\x89PNG no image")
+    arguments = ["prepare", str(tmp_path / "photos"), "--size", "16"]
+    out = tmp_path / "photos-16.zip"
+    assert main([*arguments, "--out", str(out)]) == 2
+    assert "3.png" in capsys.readouterr().err and not out.exists()
+    assert main([*arguments, "--out", str(out), "--on-error", "skip"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == f"{out}: 3 images of 16 px, 1 skipped"
+    assert printed.err.startswith("skipped ") and "3.png" in printed.err
+    assert len(open_dataset(out, 16)) == 3
+
+
+def test_translate_writes_an_image_for_an_image(tmp_path, capsys):
+    network = CycleGANResNet(ngf=4, num_blocks=1)
+    torch.save(network.state_dict(), tmp_path / "latest_net_G_A.pth")
+    save_png(tmp_path / "photos" / "a.png", torch.rand(21, 34, 3))
+    arguments = ["translate", str(tmp_path / "photos"), "--model"]
+    arguments += [str(tmp_path / "latest_net_G_A.pth"), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    written = Path(capsys.readouterr().out.strip())
+    assert written.parent == tmp_path / "out"
+    assert read_image(written).shape == (21, 34, 3)
 
 
 def test_run_executes_a_workflow_and_prints_its_files(tmp_path, capsys):
@@ -374,9 +422,9 @@ def test_a_sheet_that_no_memory_holds_is_refused(model, tmp_path, monkeypatch, c
         (["inspect", "a\0b"], r"expected arguments without null characters, got 'a\x00b'"),
         (["faces", "--out", "a\0b.zip"], "expected arguments without null characters"),
         (["inspect", "pipe"], "expected a model file or the name of a model, got a device, pipe"),
-        (["inspect", "./pipe"], "expected a model file or the name of a model, got a device, pipe"),
-        (["inspect", "../x/pipe"], "expected a .safetensors file, got a device, pipe or socket"),
-        (["inspect", "/dev/zero"], "expected a .safetensors file, got a device, pipe or socket"),
+        (["inspect", "./pipe"], "expected a model file, got a device, pipe"),
+        (["inspect", "../x/pipe"], "expected a model file, got a device, pipe or socket"),
+        (["inspect", "/dev/zero"], "expected a model file, got a device, pipe or socket"),
         (["inspect", "folder"], "expected a model file or the name of a model, got a folder"),
         (["inspect", "no/a\nb\x1b[2J"], r"no/a\nb\x1b[2J: no such file"),
         (["sample", "pipe"], "expected a model file or the name of a model, got a device, pipe"),
@@ -416,9 +464,9 @@ def test_inspect_escapes_what_a_file_says_about_itself(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("nope", "nope: no such folder or zip archive (procedural faces are named like faces:"),
+        ("nope", "nope: no such folder or zip archive, expected a path, one of folder:PATH, zip:"),
         ("faces:", "expected values like count=20000,size=64,seed=0, got nothing after"),
-        ("", "data set: expected a folder, a zip archive or faces:count=20000,size=64,seed=0"),
+        ("", "data set: expected a path, one of folder:PATH, zip:PATH, celeba:PATH"),
     ],
 )
 def test_training_on_no_data_leaves_no_folder(tmp_path, monkeypatch, capsys, data, message):

@@ -88,7 +88,7 @@ def check_model_file(path: Path) -> None:
     """
     if kind_of(path) == "nothing there":
         raise InputError(f"{path}: no such file")
-    check_input_file(path, "a .safetensors file")
+    check_input_file(path, "a model file")
 
 
 def parse_object(text: str, what: str) -> dict[str, object]:
