@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -107,6 +108,23 @@ def number(key: str, value: object, *, whole: bool = False, none: bool = False) 
 def scaled(tensor: Tensor, factor: float) -> Tensor:
     """`tensor` times `factor`, in place; of less than float32, it is widened first."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).mul_(factor)
+
+
+def take(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """The tensor that must be there.
+
+    Raises:
+        InputError: it is missing.
+    """
+    if name not in tensors:
+        raise InputError(f"{name} is missing")
+    return tensors[name]
+
+
+def drawn(seed: int, rows: int, columns: int) -> Tensor:
+    """Standard normal numbers, float32 [rows, columns], for what a file leaves out."""
+    numbers = np.random.RandomState(seed).randn(rows, columns)
+    return torch.as_tensor(numbers, dtype=torch.float32)
 
 
 def half_precision(init: Values | None) -> tuple[str, ...]:

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...models.layers import fir_filter
-from .family import PublishedFamily, Shapes, Values, count_layers, scaled, shape_of
+from .family import (
+    PublishedFamily,
+    Shapes,
+    Values,
+    count_layers,
+    drawn,
+    scaled,
+    shape_of,
+    take,
+)
 from .stylegan2 import GIVEN, channel_rule, clamp, decay, group_size, mapping_rate
 
 # What is made up where a file lacks it: as many latents for the mean as its own sampler takes, and
@@ -102,14 +111,14 @@ def _translate_generator(tensors: Mapping[str, Tensor], config: Values) -> dict[
     mapping = sorted(int(m[1]) for n in tensors if (m := re.fullmatch(r"style\.(\d+)\.weight", n)))
     for index, number in enumerate(mapping):
         for part in ("weight", "bias"):
-            result[f"mapping.fc{index}.{part}"] = _take(tensors, f"style.{number}.{part}")
+            result[f"mapping.fc{index}.{part}"] = take(tensors, f"style.{number}.{part}")
     mean = tensors.get("latent_avg")
     if mean is None:
         rate = config["mapping_lr_multiplier"]
         assert isinstance(rate, (int, float))
         mean = _mean_w(result, len(mapping), rate)
     result["mapping.w_avg"] = mean.flatten()
-    result["synthesis.b4.const"] = _take(tensors, "input.input")[0]
+    result["synthesis.b4.const"] = take(tensors, "input.input")[0]
     result["synthesis.b4.resample_filter"] = fir_filter()
     _styled(tensors, result, "conv1", "synthesis.b4.conv1", 0)
     _to_rgb(tensors, result, "to_rgb1", "synthesis.b4.torgb")
@@ -129,10 +138,10 @@ def _translate_discriminator(tensors: Mapping[str, Tensor], config: Values) -> d
     result: dict[str, Tensor] = {}
 
     def layer(target: str, weight: str, bias: str | None) -> None:
-        result[f"{target}.weight"] = _take(tensors, weight)
+        result[f"{target}.weight"] = take(tensors, weight)
         result[f"{target}.resample_filter"] = fir_filter()
         if bias is not None:
-            result[f"{target}.bias"] = _take(tensors, bias).flatten()
+            result[f"{target}.bias"] = take(tensors, bias).flatten()
 
     layer(f"b{size}.fromrgb", "convs.0.0.weight", "convs.0.1.bias")
     for level in range(levels):
@@ -147,23 +156,23 @@ def _translate_discriminator(tensors: Mapping[str, Tensor], config: Values) -> d
     layer("b4.conv", "final_conv.0.weight", "final_conv.1.bias")
     for target, index in (("fc", 0), ("out", 1)):
         for part in ("weight", "bias"):
-            result[f"b4.{target}.{part}"] = _take(tensors, f"final_linear.{index}.{part}")
+            result[f"b4.{target}.{part}"] = take(tensors, f"final_linear.{index}.{part}")
     return result
 
 
 def _styled(
     tensors: Mapping[str, Tensor], result: dict[str, Tensor], source: str, target: str, noise: int
 ) -> None:
-    weight = _take(tensors, f"{source}.conv.weight")[0]
+    weight = take(tensors, f"{source}.conv.weight")[0]
     result[f"{target}.weight"] = scaled(weight, 1 / math.sqrt(weight[0].numel()))
     for part in ("weight", "bias"):
-        result[f"{target}.affine.{part}"] = _take(tensors, f"{source}.conv.modulation.{part}")
-    result[f"{target}.bias"] = _take(tensors, f"{source}.activate.bias").flatten()
-    result[f"{target}.noise_strength"] = _take(tensors, f"{source}.noise.weight").reshape(())
+        result[f"{target}.affine.{part}"] = take(tensors, f"{source}.conv.modulation.{part}")
+    result[f"{target}.bias"] = take(tensors, f"{source}.activate.bias").flatten()
+    result[f"{target}.noise_strength"] = take(tensors, f"{source}.noise.weight").reshape(())
     stored = tensors.get(f"noises.noise_{noise}")
     size = 4 * 2 ** ((noise + 1) // 2)
     if stored is None:
-        stored = _drawn(_MADE_UP_SEED + noise, size, size)
+        stored = drawn(_MADE_UP_SEED + noise, size, size)
     result[f"{target}.noise_const"] = stored.reshape(stored.shape[-2:])
     result[f"{target}.resample_filter"] = _filter(tensors.get(f"{source}.conv.blur.kernel"))
 
@@ -171,10 +180,10 @@ def _styled(
 def _to_rgb(
     tensors: Mapping[str, Tensor], result: dict[str, Tensor], source: str, target: str
 ) -> None:
-    result[f"{target}.weight"] = _take(tensors, f"{source}.conv.weight")[0]
+    result[f"{target}.weight"] = take(tensors, f"{source}.conv.weight")[0]
     for part in ("weight", "bias"):
-        result[f"{target}.affine.{part}"] = _take(tensors, f"{source}.conv.modulation.{part}")
-    result[f"{target}.bias"] = _take(tensors, f"{source}.bias").flatten()
+        result[f"{target}.affine.{part}"] = take(tensors, f"{source}.conv.modulation.{part}")
+    result[f"{target}.bias"] = take(tensors, f"{source}.bias").flatten()
 
 
 def _filter(kernel: Tensor | None) -> Tensor:
@@ -198,21 +207,10 @@ def _mean_w(result: Mapping[str, Tensor], layers: int, rate: float) -> Tensor:
     return total / _MEAN_LATENTS
 
 
-def _drawn(seed: int, rows: int, columns: int) -> Tensor:
-    numbers = np.random.RandomState(seed).randn(rows, columns)
-    return torch.as_tensor(numbers, dtype=torch.float32)
-
-
 def _levels(count: int) -> int:
     if count > _MAX_LEVELS:
         raise InputError(f"{count} up-sampled blocks were found, at most {_MAX_LEVELS} expected")
     return count
-
-
-def _take(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    if name not in tensors:
-        raise InputError(f"{name} is missing")
-    return tensors[name]
 
 
 GENERATOR = PublishedFamily(

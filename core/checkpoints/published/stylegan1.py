@@ -9,7 +9,6 @@ folded into the tensors.
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +20,11 @@ from .family import (
     Values,
     argument,
     count_layers,
+    drawn,
     number,
     scaled,
     shape_of,
+    take,
 )
 from .stylegan2 import channel_rule, mapping_rate
 
@@ -71,13 +72,13 @@ def _infer_rosinality(shapes: Shapes, init: Values | None, given: Values) -> dic
         channels[4 << level] = shape_of(shapes, name, 4)[0]
     last = max(channels)
     w_dim, z_dim = shape_of(shapes, "style.1.linear.weight_orig", 2)
-    drawn = number("img_resolution", argument("img_resolution", init, given, last), whole=True)
-    if drawn not in channels:
-        raise InputError(f"img_resolution should be one of {sorted(channels)}, got {drawn}")
+    size = number("img_resolution", argument("img_resolution", init, given, last), whole=True)
+    if size not in channels:
+        raise InputError(f"img_resolution should be one of {sorted(channels)}, got {size}")
     return {
         **_common(channels, z_dim, w_dim, init, given),
-        "img_resolution": drawn,
-        "max_resolution": None if drawn == last else last,
+        "img_resolution": size,
+        "max_resolution": None if size == last else last,
         "img_channels": shape_of(shapes, "generator.to_rgb.0.conv.weight_orig", 4)[0],
         "num_mapping_layers": len(_rosinality_mapping(shapes)),
         "progressive": True,
@@ -106,8 +107,8 @@ def _translate_lernapparat(tensors: Mapping[str, Tensor], config: Values) -> dic
     result: dict[str, Tensor] = {}
     for index in range(layers):
         name = f"g_mapping.dense{index}"
-        result[f"mapping.fc{index}.weight"] = _take(tensors, f"{name}.weight")
-        result[f"mapping.fc{index}.bias"] = scaled(_take(tensors, f"{name}.bias"), 1 / _ROOT)
+        result[f"mapping.fc{index}.weight"] = take(tensors, f"{name}.weight")
+        result[f"mapping.fc{index}.bias"] = scaled(take(tensors, f"{name}.bias"), 1 / _ROOT)
     mean = tensors.get("truncation.avg_latent")
     result["mapping.w_avg"] = _mean_w(result, layers, config) if mean is None else mean.flatten()
     levels = _lernapparat_levels(tensors)
@@ -115,29 +116,29 @@ def _translate_lernapparat(tensors: Mapping[str, Tensor], config: Values) -> dic
         r = 4 << level
         source, target = f"g_synthesis.blocks.{r}x{r}", f"synthesis.b{r}"
         if level == 0:
-            result[f"{target}.const"] = _take(tensors, f"{source}.const")[0]
-            result[f"{target}.layer0.bias"] = _take(tensors, f"{source}.bias")
+            result[f"{target}.const"] = take(tensors, f"{source}.const")[0]
+            result[f"{target}.layer0.bias"] = take(tensors, f"{source}.bias")
             convolutions = {"layer1": "conv"}
         else:
             convolutions = {"layer0": "conv0_up", "layer1": "conv1"}
         for layer, conv in convolutions.items():
-            weight = _take(tensors, f"{source}.{conv}.weight")
+            weight = take(tensors, f"{source}.{conv}.weight")
             # From 128 px on, the up-sampling layers are transposed convolutions, which meet the
             # image the other way round.
             if layer == "layer0" and r >= 128:
                 weight = weight.flip(2, 3)
             result[f"{target}.{layer}.weight"] = weight
-            result[f"{target}.{layer}.bias"] = _take(tensors, f"{source}.{conv}.bias")
+            result[f"{target}.{layer}.bias"] = take(tensors, f"{source}.{conv}.bias")
         for index in (0, 1):
             layer, epilogue = f"{target}.layer{index}", f"{source}.epi{index + 1}"
-            strength = _take(tensors, f"{epilogue}.top_epi.noise.weight")
+            strength = take(tensors, f"{epilogue}.top_epi.noise.weight")
             result[f"{layer}.noise_strength"] = strength
-            result[f"{layer}.noise_const"] = _drawn(2 * level + index, r, r)
+            result[f"{layer}.noise_const"] = drawn(2 * level + index, r, r)
             for part in ("weight", "bias"):
-                affine = _take(tensors, f"{epilogue}.style_mod.lin.{part}")
+                affine = take(tensors, f"{epilogue}.style_mod.lin.{part}")
                 result[f"{layer}.affine.{part}"] = affine
     for part in ("weight", "bias"):
-        rgb = _take(tensors, f"g_synthesis.torgb.{part}")
+        rgb = take(tensors, f"g_synthesis.torgb.{part}")
         result[f"synthesis.b{4 << levels}.torgb.{part}"] = rgb
     return result
 
@@ -147,39 +148,39 @@ def _translate_rosinality(tensors: Mapping[str, Tensor], config: Values) -> dict
     numbers = _rosinality_mapping(tensors)
     for index, layer in enumerate(numbers):
         name = f"style.{layer}.linear"
-        result[f"mapping.fc{index}.weight"] = _take(tensors, f"{name}.weight_orig")
-        result[f"mapping.fc{index}.bias"] = scaled(_take(tensors, f"{name}.bias"), 1 / _ROOT)
+        result[f"mapping.fc{index}.weight"] = take(tensors, f"{name}.weight_orig")
+        result[f"mapping.fc{index}.bias"] = scaled(take(tensors, f"{name}.bias"), 1 / _ROOT)
     result["mapping.w_avg"] = _mean_w(result, len(numbers), config)
     for level in range(_rosinality_blocks(tensors)):
         r = 4 << level
         source, target = f"generator.progression.{level}", f"synthesis.b{r}"
         if level == 0:
-            result[f"{target}.const"] = _take(tensors, f"{source}.conv1.input")[0]
+            result[f"{target}.const"] = take(tensors, f"{source}.conv1.input")[0]
             channels = result[f"{target}.const"].shape[0]
             result[f"{target}.layer0.bias"] = torch.zeros(channels)
         elif f"{source}.conv1.0.weight" in tensors:  # a transposed convolution, averaged over 2x2
-            weight = _take(tensors, f"{source}.conv1.0.weight").transpose(0, 1).flip(2, 3)
+            weight = take(tensors, f"{source}.conv1.0.weight").transpose(0, 1).flip(2, 3)
             result[f"{target}.layer0.weight"] = scaled(weight, 1 / 4)
-            result[f"{target}.layer0.bias"] = _take(tensors, f"{source}.conv1.0.bias")
+            result[f"{target}.layer0.bias"] = take(tensors, f"{source}.conv1.0.bias")
         else:
-            weight = _take(tensors, f"{source}.conv1.1.conv.weight_orig")
+            weight = take(tensors, f"{source}.conv1.1.conv.weight_orig")
             result[f"{target}.layer0.weight"] = weight
-            result[f"{target}.layer0.bias"] = _take(tensors, f"{source}.conv1.1.conv.bias")
-        result[f"{target}.layer1.weight"] = _take(tensors, f"{source}.conv2.conv.weight_orig")
-        result[f"{target}.layer1.bias"] = _take(tensors, f"{source}.conv2.conv.bias")
+            result[f"{target}.layer0.bias"] = take(tensors, f"{source}.conv1.1.conv.bias")
+        result[f"{target}.layer1.weight"] = take(tensors, f"{source}.conv2.conv.weight_orig")
+        result[f"{target}.layer1.bias"] = take(tensors, f"{source}.conv2.conv.bias")
         for index in (0, 1):
             layer = f"{target}.layer{index}"
-            noise = _take(tensors, f"{source}.noise{index + 1}.weight_orig").flatten()
+            noise = take(tensors, f"{source}.noise{index + 1}.weight_orig").flatten()
             result[f"{layer}.noise_strength"] = scaled(noise, _ROOT / math.sqrt(len(noise)))
-            result[f"{layer}.noise_const"] = _drawn(2 * level + index, r, r)
+            result[f"{layer}.noise_const"] = drawn(2 * level + index, r, r)
             style = f"{source}.adain{index + 1}.style.linear"
-            affine = scaled(_take(tensors, f"{style}.weight_orig"), _ROOT)
-            bias = scaled(_take(tensors, f"{style}.bias"), 1.0)
+            affine = scaled(take(tensors, f"{style}.weight_orig"), _ROOT)
+            bias = scaled(take(tensors, f"{style}.bias"), 1.0)
             bias[: len(noise)] -= 1  # ours adds the 1
             result[f"{layer}.affine.weight"], result[f"{layer}.affine.bias"] = affine, bias
         rgb = f"generator.to_rgb.{level}.conv"
-        result[f"{target}.torgb.weight"] = scaled(_take(tensors, f"{rgb}.weight_orig"), _ROOT)
-        result[f"{target}.torgb.bias"] = _take(tensors, f"{rgb}.bias")
+        result[f"{target}.torgb.weight"] = scaled(take(tensors, f"{rgb}.weight_orig"), _ROOT)
+        result[f"{target}.torgb.bias"] = take(tensors, f"{rgb}.bias")
     return result
 
 
@@ -201,12 +202,7 @@ def _mean_w(result: Mapping[str, Tensor], layers: int, config: Values) -> Tensor
     own = {n.removeprefix("mapping."): t.float() for n, t in result.items() if "mapping.fc" in n}
     network.load_state_dict(own, assign=True)
     with torch.no_grad():
-        return network.eval()(_drawn(_MADE_UP_SEED, _MEAN_LATENTS, z_dim)).mean(dim=0)
-
-
-def _drawn(seed: int, rows: int, columns: int) -> Tensor:
-    numbers = np.random.RandomState(seed).randn(rows, columns)
-    return torch.as_tensor(numbers, dtype=torch.float32)
+        return network.eval()(drawn(_MADE_UP_SEED, _MEAN_LATENTS, z_dim)).mean(dim=0)
 
 
 def _layers(names: Mapping[str, object], pattern: str) -> int:
@@ -237,12 +233,6 @@ def _checked(levels: int) -> int:
     if levels > _MAX_LEVELS:
         raise InputError(f"{levels} levels were found, at most {_MAX_LEVELS} expected")
     return levels
-
-
-def _take(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    if name not in tensors:
-        raise InputError(f"{name} is missing")
-    return tensors[name]
 
 
 LERNAPPARAT = PublishedFamily(

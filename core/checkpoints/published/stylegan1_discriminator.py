@@ -19,6 +19,7 @@ from .family import (
     number,
     scaled,
     shape_of,
+    take,
 )
 from .stylegan2 import channel_rule
 
@@ -66,10 +67,8 @@ def _translate(tensors: Mapping[str, Tensor], config: Values) -> dict[str, Tenso
     result: dict[str, Tensor] = {}
 
     def layer(target: str, weight: str) -> Tensor:
-        for name in (weight, bias := f"{weight.rpartition('.')[0]}.bias"):
-            if name not in tensors:
-                raise InputError(f"{name} is missing")
-        result[f"{target}.weight"], result[f"{target}.bias"] = tensors[weight], tensors[bias]
+        result[f"{target}.weight"] = take(tensors, weight)
+        result[f"{target}.bias"] = take(tensors, f"{weight.rpartition('.')[0]}.bias")
         return tensors[weight]
 
     count = _blocks(tensors)

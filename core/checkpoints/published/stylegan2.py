@@ -121,7 +121,7 @@ def channel_rule(
         pair = (wanted_base, wanted_max)
         if all(count == min(pair[0] // r, pair[1]) for r, count in channels.items()):
             return pair
-    base = _roundest(low, high) if high else low
+    base = roundest(low, high) if high else low
     if (high and low > high) or maximum < 1:
         listed = ", ".join(f"{count} at {r}" for r, count in channels.items())
         raise InputError(
@@ -223,7 +223,7 @@ def _label_size(shapes: Shapes) -> int:
     return shape_of(shapes, "mapping.embed.weight", 2)[1] if "mapping.embed.weight" in shapes else 0
 
 
-def _roundest(low: int, high: int) -> int:
+def roundest(low: int, high: int) -> int:
     """The number of low..high with the most factors of 2."""
     step = 1
     while (high // (2 * step)) * 2 * step >= low:

@@ -25,7 +25,7 @@ from .family import (
     number,
     shape_of,
 )
-from .stylegan2 import check_channels, clamp, mapping_rate
+from .stylegan2 import check_channels, clamp, mapping_rate, roundest
 
 _LAYER = re.compile(r"synthesis\.(L([0-9]{1,2})_([0-9]{1,5})_([0-9]{1,5}))\.weight")
 _PLACES = ("synthesis_kwargs",)
@@ -124,7 +124,7 @@ def _channel_rule(
     if high == math.inf:
         high = 2 * low
     if math.ceil(low) <= math.floor(high):
-        candidates.append((_roundest(math.ceil(low), math.floor(high)), maximum))
+        candidates.append((roundest(math.ceil(low), math.floor(high)), maximum))
     for base, most in candidates:
         if isinstance(base, int) and isinstance(most, int) and base > 0 and most > 0:
             layers = layer_geometry(resolution, channel_base=base, channel_max=most)
@@ -135,14 +135,6 @@ def _channel_rule(
         "the channels do not follow min(channel_base / 2 / cutoff, channel_max) "
         f"for any channel_base: {channels}"
     )
-
-
-def _roundest(low: int, high: int) -> int:
-    """The number of low..high with the most factors of 2."""
-    step = 1
-    while (high // (2 * step)) * 2 * step >= low:
-        step *= 2
-    return (high // step) * step
 
 
 GENERATOR = PublishedFamily(
