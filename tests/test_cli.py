@@ -155,7 +155,7 @@ def test_sample_writes_a_walk_through_the_seeds(model, tmp_path, capsys):
         assert film.n_frames == 48 and film.size == (8, 8)
     for wrong, message in (
         (["--video", str(tmp_path / "walk.gif")], "--video: expected one of .mp4, .webp, .png"),
-        (["--video", str(tmp_path / "x.webp"), "--seeds", "3"], "a walk needs at least two latents"),
+        (["--video", str(tmp_path / "x.webp"), "--seeds", "3"], "a walk needs at least two"),
     ):
         assert main(["sample", str(model), *wrong]) == 2
         assert message in capsys.readouterr().err
