@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,6 +15,9 @@ from ganvas.nodes import logic, registry
 from ganvas.nodes.context import Context
 from ganvas.nodes.engine import Cache, NodeFailedError, execute, object_info, prepare
 from ganvas.nodes.spec import Socket, build_spec
+
+from . import fake_comfyui as fake
+from . import fake_executor
 
 Number = Annotated[float, Socket("NUMBER")]
 Lazy = Annotated[float | None, Socket("NUMBER", lazy=True)]
@@ -228,6 +232,18 @@ def test_random_graphs_give_what_plain_evaluation_gives_and_run_nothing_twice(da
 def test_the_editor_is_told_which_inputs_are_lazy(host):
     inputs = object_info(registry()["ComfySwitchNode"], host)["input"]["required"]
     assert inputs["on_true"][1]["lazy"] is True and "lazy" not in inputs["switch"][1]
+
+
+def test_comfyui_asks_for_what_the_node_needs(monkeypatch, tmp_path, nodes):
+    fake.install(monkeypatch, tmp_path)
+    adapter = importlib.import_module("ganvas.nodes.comfy_adapter")
+    adapter.register_model_folder()
+    made = adapter.node_class(nodes["First"], adapter.Placement())
+    assert [port.lazy for port in made.GET_SCHEMA().inputs] == [True] * 3
+    assert made.check_lazy_status(a=None, b=None, c=None) == ["a"]
+    assert made.check_lazy_status(a=-1.0, b=None, c=None) == ["b"]
+    assert made.check_lazy_status(a=-1.0, b=2.0, c=None) == []
+    assert fake_executor.run(made, a=-1.0, b=2.0, c=None).args == (2.0,)
 
 
 def test_lazy_inputs_and_their_hook_go_together(nodes):
