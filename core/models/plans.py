@@ -36,6 +36,6 @@ def plan_of(generator: AnyGenerator) -> AnyPlan:
     """
     if isinstance(generator, stylegan3.Generator):
         return stylegan3_plan.plan_of(generator)
-    if isinstance(generator, stylegan2.Generator):
+    if isinstance(generator, stylegan2.Generator) and stylegan2_plan.fits(generator.synthesis):
         return stylegan2_plan.plan_of(generator)
     return generator.synthesis

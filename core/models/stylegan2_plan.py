@@ -81,6 +81,15 @@ def plan_of(generator: Generator) -> SynthesisPlan:
     return SynthesisPlan(generator.synthesis, dtype=first.const.dtype)
 
 
+def fits(network: SynthesisNetwork) -> bool:
+    """Whether a plan can draw the network: all its images are filtered alike, as ever so far."""
+    first, *others = _blocks(network)
+    filters = [block.resample_filter for block in others]
+    if first.architecture == "resnet":
+        filters += [block.skip.resample_filter for block in others]
+    return all(torch.equal(f, first.resample_filter) for f in filters)
+
+
 def describe(network: SynthesisNetwork) -> Synthesis:
     """The network in the terms of the executors: its own tensors, and affine weights with gains."""
     blocks, start = [], 0

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ganvas.core.models.plans import plan_of
 from ganvas.core.models.stylegan2 import Discriminator, Generator
 from ganvas.core.models.stylegan2_plan import SynthesisPlan
 
@@ -172,6 +173,16 @@ def test_a_plan_draws_with_the_files_filters():
     ws = network.mapping(normal(2, 6))
     plan = SynthesisPlan(network.synthesis, dtype=torch.float64)
     torch.testing.assert_close(plan(ws), drawn(state, network.config, ws.unbind(dim=1)))
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet"])
+def test_a_network_of_several_filters_is_drawn_without_a_plan(architecture):
+    network, state = random_state(Generator(**SIZES, z_dim=6, w_dim=10, architecture=architecture))
+    ws = network.mapping(normal(1, 6))
+    assert plan_of(network) is network.synthesis
+    torch.testing.assert_close(plan_of(network)(ws), drawn(state, network.config, ws.unbind(dim=1)))
+    alike, _ = random_state(Generator(**SIZES, z_dim=6, w_dim=10), filters=False)
+    assert isinstance(plan_of(alike), SynthesisPlan)
 
 
 def convolved(state, name, x, clamp):
