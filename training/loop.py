@@ -257,6 +257,9 @@ def _make_folder(outdir: Path) -> None:
 
 
 def _reals(dataset: Images | TwoSets) -> Tensor:
-    """The first images, float32 -1..1."""
-    count = min(_REALS_COUNT, len(dataset))
-    return to_float(dataset.images(torch.arange(count)), torch.device("cpu"), False)
+    """The first images, float32 -1..1; each row of them above one of their targets, if any."""
+    sets = [dataset.first, dataset.second] if isinstance(dataset, TwoSets) else [dataset]
+    count = min(_REALS_COUNT // len(sets), *map(len, sets))
+    rows = torch.arange(count).split(_REALS_COLUMNS)
+    images = torch.cat([images.images(row) for row in rows for images in sets])
+    return to_float(images, torch.device("cpu"), False)

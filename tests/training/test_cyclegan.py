@@ -236,6 +236,25 @@ def test_two_ranks_equal_one(tmp_path, run_child):
                 assert b[name] == pytest.approx(a[name], rel=3e-3, abs=3e-3), (preset, name)
 
 
+NARROW = {
+    PRESET: ["ngf=4", "ndf=4", "num_blocks=1"],
+    "pix2pix-64": ["ngf=4", "ndf=4", "loss=hinge"],
+    "vae-64": ["base_channels=4", "channel_max=4"],
+    "cvae-64": ["base_channels=4", "channel_max=4", "free_nats=0.1"],
+    "vae-gan-64": ["base_channels=4", "channel_max=4", "conditional=true"],
+}
+
+
+@pytest.mark.parametrize("preset", NARROW)
+def test_a_dry_run_takes_two_steps_in_bfloat16(preset):
+    said = []
+    settings = ["resolution=32", "amp=bf16", "threads=1", "grad_accum=2", *NARROW[preset]]
+    result = train(preset, None, None, settings, dry_run=True, say=said.append)
+    assert (result.outcome, result.images, result.model) == ("finished", 8, None)
+    assert sum(line.startswith("kimg") for line in said) == 2
+    assert "nan" not in " ".join(said).lower()
+
+
 def test_data_of_another_kind_are_refused(tmp_path, images_zip):
     for data, came in ((images_zip, "single images"), (write_pairs(tmp_path / "p"), "pairs")):
         with pytest.raises(InputError, match=rf"learns from two domains.*the data are {came}"):

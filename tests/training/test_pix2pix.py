@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
@@ -117,6 +118,9 @@ def test_a_run_continues_exactly_and_its_model_loads(workers, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     shots = [line for line in lines if line["event"] == "snapshot"]
     assert all({"psnr", "psnr_copy", "psnr_mean"} <= shot.keys() for shot in shots)
+
+    with Image.open(tmp_path / "a" / "reals.png") as sheet:  # rows of images above their targets
+        assert sheet.size == (8 * SIZE + 7 * 2, 4 * SIZE + 3 * 2)
 
     model = checkpoints.load(tmp_path / "a" / "model.safetensors")
     assert model.arch == "pix2pix-unet"

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from .translation import TranslationConfig
 
+_DRY_RESOLUTION = 64
+
 
 class CycleGANConfig(TranslationConfig):
     """Two residual networks between two domains, and a discriminator in each."""
@@ -20,3 +22,7 @@ class CycleGANConfig(TranslationConfig):
     pool: int = Field(
         default=50, ge=0, le=10000, description="generated images kept for each discriminator"
     )
+
+    def dry(self, ranks: int) -> dict[str, object]:
+        """Smaller images, which the same networks take."""
+        return super().dry(ranks) | {"resolution": min(self.resolution, _DRY_RESOLUTION)}
