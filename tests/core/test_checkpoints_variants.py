@@ -129,6 +129,18 @@ def test_a_discriminator_that_is_not_known_does_not_keep_its_generator_from_load
         load(path, network="discriminator")
 
 
+def test_the_mean_of_w_beside_an_encoders_file_is_taken(tmp_path):
+    """pSp and e4e keep one mean for each of the layers, all equal, and the generator inside."""
+    names = {f"decoder.{n}": t for n, t in rosinality_generator(generator()).items()}
+    mean = torch.randn(7)
+    for stored in (mean, mean[None], mean.repeat(6, 1)):
+        model = load(saved(tmp_path / "e.pt", {"state_dict": names, "latent_avg": stored}))
+        assert torch.equal(model.generator.mapping.w_avg, mean) and model.notes == ()
+    stored = torch.randn(6, 7)
+    with pytest.raises(InputError, match="latent_avg holds another mean"):
+        load(saved(tmp_path / "e.pt", {"state_dict": names, "latent_avg": stored}))
+
+
 def stylegan_pickle(path, **attributes):
     """Generator and discriminator whose two highest blocks ran in float16."""
     from dataclasses import asdict

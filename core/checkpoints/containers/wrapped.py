@@ -21,6 +21,7 @@ _ROLES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("params", "state_dict", "model_state_dict", "model", "net", "network", "weights"),
     ),
 )
+_CONSTANT = "input.input"  # of rosinality's generators
 _OPTIMIZER = frozenset({"param_groups", "state"})
 _MAX_DEPTH = 4
 
@@ -39,9 +40,9 @@ def find_networks(root: object) -> tuple[dict[str, RawNetwork], dict[str, object
                 facts[key] = plain_dict(value.state)
         mean = entries.get("latent_avg")
         if isinstance(mean, LazyTensor):  # belongs to the generators, whose state dicts lack it
-            for name, network in networks.items():
-                if name.startswith("generator"):
-                    network.tensors["latent_avg"] = mean
+            for network in networks.values():
+                for name in [name for name in network.tensors if name.endswith(_CONSTANT)]:
+                    network.tensors[name.removesuffix(_CONSTANT) + "latent_avg"] = mean
     return networks, facts
 
 

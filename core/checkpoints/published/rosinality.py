@@ -117,7 +117,12 @@ def _translate_generator(tensors: Mapping[str, Tensor], config: Values) -> dict[
         rate = config["mapping_lr_multiplier"]
         assert isinstance(rate, (int, float))
         mean = _mean_w(result, len(mapping), rate)
-    result["mapping.w_avg"] = mean.flatten()
+    means = mean.reshape(-1, result["mapping.fc0.weight"].shape[0])
+    if not torch.equal(means, means[:1].expand_as(means)):
+        raise InputError(
+            "latent_avg holds another mean of w for each layer, which is not supported"
+        )
+    result["mapping.w_avg"] = means[0]
     result["synthesis.b4.const"] = take(tensors, "input.input")[0]
     result["synthesis.b4.resample_filter"] = fir_filter()
     _styled(tensors, result, "conv1", "synthesis.b4.conv1", 0)
