@@ -17,7 +17,8 @@ import torch
 from ..errors import InputError
 from .attributes import chosen_attributes
 from .description import Description, numbered
-from .sources import Layout
+from .geometry import CELEBA_SIZE
+from .sources import Layout, first_size
 from .spec import Spec
 from .stores import Store, is_image
 from .tables import Texts, named_numbers
@@ -105,6 +106,8 @@ def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
         raise InputError(f"{store.where}: two images have one file name, expected one CelebA")
     texts = Texts(store, folder)
     known = Description()
+    # Copies of another size were cut in ways unknown here: their landmarks are not known either.
+    aligned_size = first_size(store, names) in (CELEBA_SIZE, None)
 
     lines = texts.lines(f"{ATTRIBUTES}.txt", f"{ATTRIBUTES}.csv")
     if lines is None and spec.options.get("attr", "none") != "none":
@@ -130,7 +133,7 @@ def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
         known = replace(known, identities=numbers, identity_names=people)
 
     lines = texts.lines(f"{LANDMARKS}.txt", f"{LANDMARKS}.csv")
-    if lines is not None:
+    if lines is not None and aligned_size:
         table = parse_headed(lines, LANDMARKS)
         if table.values.shape[1] != 2 * len(PLACES):
             raise InputError(f"{LANDMARKS}: expected {2 * len(PLACES)} columns")
@@ -144,7 +147,12 @@ def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
             raise InputError(f"{PARTITION}: expected parts 0, 1 and 2")
         known = replace(known, splits=tuple(SPLITS[int(part)] for part in parts))
     layout = Layout(
-        store, names, known, crop=spec.crop() or "celeba", resized=True, rows=texts.rows
+        store,
+        names,
+        known,
+        crop=spec.crop() or ("celeba" if aligned_size else "none"),
+        resized=True,
+        rows=texts.rows,
     )
     return with_split(layout, spec, (*SPLITS, "all"), f"{PARTITION}.txt")
 

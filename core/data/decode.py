@@ -86,11 +86,16 @@ def _check(
             raise InputError(f"{name}: 16-bit or float images are not supported, {_HELP}")
         if image.mode not in _MODES:
             raise InputError(f"{name}: colour mode {image.mode} is not supported, {_HELP}")
-    elif image.mode not in _CONVERTED_MODES and not image.mode.startswith("I"):
+    elif image.mode not in _CONVERTED_MODES and not _is_deep(image):
         raise InputError(f"{name}: pixels of mode {image.mode} have no known range")
     if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
         return height, width
     return width, height
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it is 16-bit grey; PIL also has a mode of 32 bits, in which it opens some PNGs."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
 
 
 def png_size(head: bytes) -> tuple[int, int] | None:
@@ -160,7 +165,7 @@ def decode_rgb(
         _check(image, data, name, conversion)
         image.load()
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):
+        if _is_deep(image):
             deep = np.asarray(upright, dtype=np.int64).clip(0, 65535)
             grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=2)

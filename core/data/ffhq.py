@@ -16,9 +16,8 @@ import torch
 
 from ..errors import InputError
 from .celeba import with_split
-from .decode import probe
 from .description import Description
-from .sources import Layout
+from .sources import Layout, first_size
 from .spec import Spec
 from .stores import Store, is_image
 from .tables import Texts
@@ -92,7 +91,7 @@ def ffhq_layout(store: Store, spec: Spec, folder: Path) -> Layout:
             raise InputError(f"{store.where}: expected numbers as file names, got {odd[:80]!r}")
         known = parse_table(table, [int(stem[:12]) for stem in stems], TABLE)
         assert known.landmarks is not None
-        width, _ = probe(store.read(names[0]), f"{store.where}/{names[0]}")
-        known = replace(known, landmarks=known.landmarks * (width / FULL_SIDE))
+        side, _ = first_size(store, names) or (FULL_SIDE, FULL_SIDE)
+        known = replace(known, landmarks=known.landmarks * (side / FULL_SIDE))
     layout = Layout(store, names, known, crop=spec.crop() or "none", resized=True, rows=texts.rows)
     return with_split(layout, spec, ("train", "val", "all"), TABLE)

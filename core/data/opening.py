@@ -76,7 +76,12 @@ def recognise(name: str | Path) -> Spec:
 
 
 def _kind_of_folder(path: Path) -> str:
-    entries = {entry.name: entry.is_dir() for entry in path.iterdir()}
+    try:
+        entries = {entry.name: entry.is_dir() for entry in path.iterdir()}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if LABEL_FILE in entries:  # prepared here, or in the same form
+        return "folder"
     if not {IMAGES, f"{IMAGES}.zip", f"{ATTRIBUTES}.txt"}.isdisjoint(entries):
         return "celeba"
     if {"Anno", "Img"} <= set(entries):

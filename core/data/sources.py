@@ -25,6 +25,7 @@ from .stores import MAX_ENTRY_BYTES, Store
 LOG = logging.getLogger("ganvas.data")
 MAX_SIDE = 8192
 _SHOWN = 10
+_TRIED = 16
 _LUMA = np.array([19595, 38470, 7471], dtype=np.int64)  # ITU-R BT.601, times 2**16
 
 Progress = Callable[[int, int], None]
@@ -261,12 +262,28 @@ def check_squares(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -
         raise InputError(f"{layout.store.where}: crop={layout.crop}: {NO_LANDMARKS}")
     if not sizes:
         common_size(sizes, names, layout.store.where)
+    if layout.crop not in (*FACE_CROPS, "none"):
+        for size, name in dict(zip(sizes, names, strict=True)).items():
+            try:
+                choose_square(layout.crop, *size, None, None)
+            except InputError as error:
+                raise InputError(f"{layout.store.where}: {name}: {error}") from error
     odd = next((size for size in sizes if size[0] != size[1]), None)
     if layout.crop == "none" and odd is not None:
         raise InputError(
             f"{layout.store.where}: images must be square, these are {odd[0]}x{odd[1]}; "
             "`ganvas prepare` cuts and resizes them"
         )
+
+
+def first_size(store: Store, names: Sequence[str]) -> Size | None:
+    """Size of the first of these images that is readable, among a few."""
+    for name in names[:_TRIED]:
+        try:
+            return probe(store.read(name), name)
+        except InputError:
+            continue
+    return None
 
 
 def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

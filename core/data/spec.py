@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,7 +108,8 @@ def parse_spec(text: str | Path) -> Spec | None:
         found[key] = value
     if not path.strip():
         raise InputError(f"{shown}: expected a path after {kind}:, as in {_EXAMPLES[kind]}")
-    return Spec(kind, path.strip(), found)
+    # The shell expands ~ only at the start of a word.
+    return Spec(kind, os.path.expanduser(path.strip()), found)
 
 
 def _split(rest: str) -> tuple[str, list[tuple[str, str]]]:

@@ -97,6 +97,29 @@ def test_faces_of_celeba_are_cut_and_levelled_by_landmarks(celeba):
     assert torch.allclose(left[:, 1], right[:, 1], atol=1.5)
 
 
+def test_celeba_of_another_size_is_taken_as_it_is(tmp_path):
+    images = {f"img_align_celeba/{i + 1:06d}.png": encoded(pixels(i, 32)) for i in range(6)}
+    dataset = open_dataset(write(tmp_path, {**images, **celeba_texts(6)}))
+    assert torch.equal(dataset[2], expected(pixels(2, 32)))
+    assert dataset.labels.shape == (6, 3) and dataset.description.landmarks is None
+    with pytest.raises(InputError, match=r"png: crop celeba: expected an image of 178x218"):
+        open_dataset(f"celeba:{tmp_path},crop=celeba", 16)
+
+
+def test_a_prepared_folder_is_what_its_dataset_json_says(tmp_path):
+    labels = json.dumps({"labels": [["00000/a.png", 1]]})
+    write(tmp_path / "lfw-64", {"00000/a.png": encoded(pixels(0)), "dataset.json": labels})
+    dataset = open_dataset(tmp_path / "lfw-64")
+    assert dataset.labels.tolist() == [[0, 1]] and dataset.description.identities is None
+
+
+def test_a_home_folder_is_found_behind_a_kind(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write(tmp_path / "photos", {"a.png": encoded(pixels(0))})
+    assert len(open_dataset("folder:~/photos")) == 1
+
+
 def test_celeba_as_it_is_downloaded(celeba, tmp_path):
     texts = celeba_texts(6)
     write(tmp_path, {f"Anno/{name}": text for name, text in texts.items() if "eval" not in name})

@@ -103,6 +103,13 @@ def test_sixteen_bit_colour_keeps_its_upper_bits(tmp_path):
     assert np.abs(image.astype(int) - deep / 257).max() <= 1
 
 
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_without_a_known_range_are_refused(tmp_path, mode):
+    write(tmp_path / "in", {"a.tif": encoded(Image.new(mode, (8, 8), 70000), "TIFF")})
+    with pytest.raises(InputError, match="have no known range"):
+        prepare(tmp_path / "in", tmp_path / "out.zip", 8)
+
+
 def test_animations_are_refused_or_give_their_first_image(tmp_path):
     frames = [Image.fromarray(pixels(i)) for i in range(2)]
     data = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])
