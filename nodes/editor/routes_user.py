@@ -20,8 +20,11 @@ from .wire import RefusedError, read_json, read_object, reply
 ROUTES = web.RouteTableDef()
 SETTINGS = "comfy.settings.json"
 MAX_SETTINGS = 4 * 2**20
-DEFAULTS = {"Comfy.Notification.ShowVersionUpdates": False}
-"""Settings that differ from the frontend's own: it would ask another host for its releases."""
+DEFAULTS: dict[str, Any] = {
+    "Comfy.Notification.ShowVersionUpdates": False,  # it would ask another host for its releases
+    "LiteGraph.Canvas.MinFontSizeForLOD": 4,  # a whole template in view keeps its texts
+}
+"""Settings that differ from the frontend's own until the user changes them."""
 
 ASKED_FOR = {"user.css": "", "comfy.templates.json": "[]"}
 """Files that every page asks for, and what stands for one that the user has not made."""

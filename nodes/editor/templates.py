@@ -18,12 +18,15 @@ NOTES = ("Note", "MarkdownNote")
 AUXILIARY = ("load", "output")
 """Node groups that say nothing about what a workflow is for."""
 
+GENERAL = ("sample", "measure")
+"""Those that say it only where no other group is there."""
+
 
 def template_index(folder: Path, registry: Mapping[str, NodeSpec]) -> list[dict[str, Any]]:
     """Return the frontend's index of templates: groups, and in each the workflows of a folder.
 
     A workflow's group is the one that most of its nodes belong to, its description the first
-    sentence of its first note. A picture `<name>.jpg` lies beside each `<name>.json`.
+    line of its first note. A picture `<name>.jpg` lies beside each `<name>.json`.
 
     Args:
         folder: Holds workflows in the UI format; files that are none are left out.
@@ -39,9 +42,10 @@ def template_index(folder: Path, registry: Mapping[str, NodeSpec]) -> list[dict[
             for kind in {node.get("type") for node in nodes}
             if (group := _group(registry.get(str(kind)))) and group not in AUXILIARY
         )
-        main = used.most_common(1)[0][0].capitalize() if used else OTHERS
+        main = max(used, key=lambda group: (group not in GENERAL, used[group], group), default="")
         title = file.stem.replace("_", " ").replace("-", " ")
-        groups.setdefault(FIRST_GROUP if file.stem == FIRST else main, []).append(
+        place = FIRST_GROUP if file.stem == FIRST else main.capitalize() or OTHERS
+        groups.setdefault(place, []).append(
             {
                 "name": file.stem,
                 "title": title[:1].upper() + title[1:],
