@@ -38,6 +38,11 @@ class StackGanConfig(RunConfig):
     kl_weight: float = Field(
         default=0.05, ge=0, description="price of conditioning that is far from standard normal"
     )
+    agree_weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="price of a second stage that, halved, departs from the first; 0: as published",
+    )
 
     @model_validator(mode="after")
     def _check_stages(self) -> StackGanConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,12 +23,21 @@ _TRIES = 8  # labels looked at to find one unlike an image's own
 _COMPARED = 64  # samples whose stages are compared
 
 
+class _Fakes(NamedTuple):
+    """Images of a stage, the distribution of its labels, and what the second stage drew from."""
+
+    images: Tensor
+    gaussian: Gaussian
+    sketch: Tensor | None
+
+
 class StackGanSystem(PlainSystem):
     """Both stages of the generator in "G", and a discriminator for each.
 
     The discriminators also see real images with labels of others, so that they learn to look at
     the labels. Until `stage1_kimg` the first stage learns on images of half the size; then it
-    rests, and the second one learns.
+    rests, and the second one learns, kept near it by `agree_weight`: without that, a small second
+    stage forgets its input.
 
     Source: Zhang et al. 2017, "StackGAN", sections 3.3 and 3.4.
 
@@ -100,7 +111,7 @@ class StackGanSystem(PlainSystem):
         wrong = self._other_labels(part)
         real = self._reals(part, stage)
         with torch.no_grad():
-            fake, _ = self._fakes(part, stage, Stream.GAN_Z_D)
+            fake = self._fakes(part, stage, Stream.GAN_Z_D).images
         real_logits = self._logits(d, real, c)
         fake_logits = self._logits(d, fake, c)
         wrong_logits = self._logits(d, real, wrong)
@@ -114,31 +125,36 @@ class StackGanSystem(PlainSystem):
 
     def _generator_loss(self, part: Batch, stage: int, d: Discriminator) -> Tensor:
         c = self._own_labels(part)
-        fake, gaussian = self._fakes(part, stage, Stream.GAN_Z_G)
-        fake_logits = self._logits(d, fake, c)
+        fake = self._fakes(part, stage, Stream.GAN_Z_G)
+        fake_logits = self._logits(d, fake.images, c)
         real_logits = fake_logits
         if self._game.paired:
             real_logits = self._logits(d, self._reals(part, stage), c)
         loss = self._game.generator(fake_logits, real_logits)
-        spread = conditioning_kl(gaussian)
+        spread = conditioning_kl(fake.gaussian)
         self.meter.add("loss_g", loss)
         self.meter.add("kl", spread)
-        return loss + self.config.kl_weight * spread
+        loss = loss + self.config.kl_weight * spread
+        if fake.sketch is None:
+            return loss
+        departure = functional.l1_loss(halved(fake.images), fake.sketch)
+        self.meter.add("stage_distance", departure)
+        return loss + self.config.agree_weight * departure
 
     def _reals(self, part: Batch, stage: int) -> Tensor:
         images = self.reals(part.images)
         return halved(images) if stage == 1 else images
 
-    def _fakes(self, part: Batch, stage: int, stream: Stream) -> tuple[Tensor, Gaussian]:
+    def _fakes(self, part: Batch, stage: int, stream: Stream) -> _Fakes:
         w = self.g.mapping(self.z(part.sample, stream), self._own_labels(part))[:, 0]
         with self.autocast():
             if stage == 1:
                 images, gaussian = self.g.first(w)
-            else:
-                with torch.no_grad():
-                    sketch, _ = self.g.first(w)
-                images, gaussian = self.g.second(sketch, w)
-        return images.float(), gaussian
+                return _Fakes(images.float(), gaussian, None)
+            with torch.no_grad():
+                sketch, _ = self.g.first(w)
+            images, gaussian = self.g.second(sketch, w)
+        return _Fakes(images.float(), gaussian, sketch.float())
 
     def _logits(self, d: Discriminator, images: Tensor, c: Tensor) -> Tensor:
         with self.autocast():
