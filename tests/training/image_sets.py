@@ -5,9 +5,16 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ganvas.training import snapshot
+from ganvas.training.config import override
+from ganvas.training.data import open_images
+from ganvas.training.distributed import Ranks
+from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.presets import PRESETS
+from ganvas.training.systems import build
 
 SIZE = 16
 
@@ -64,6 +71,15 @@ def write_labelled(path: Path, count: int = 20) -> Path:
             labels.append(f'["{number:03d}.png", {number % 2}]')
         archive.writestr("dataset.json", f'{{"labels": [{", ".join(labels)}]}}')
     return path
+
+
+def small_system(preset, settings, data=None, folder=None):
+    """The system of a preset with settings, on one rank; on synthetic images without data."""
+    config = override(PRESETS[preset].config, settings)
+    images = SyntheticImages(config.resolution)
+    if data is not None:
+        images = open_images(data, config.resolution, folder, config.needs)
+    return build(config, Feed(images, config, 0, 1), Ranks(0, 1, torch.device("cpu")))
 
 
 def assert_same_run(first: Path, second: Path) -> None:

@@ -12,20 +12,15 @@ from sklearn.linear_model import LogisticRegression
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
 from ganvas.training import train
-from ganvas.training.config import override
-from ganvas.training.data import open_images
-from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed
 from ganvas.training.image_pool import ImagePool
-from ganvas.training.presets import PRESETS
 from ganvas.training.streams import Stream
-from ganvas.training.systems import build
 from ganvas.training.transfer import initialise
 
 from .image_sets import (
     SIZE,
     assert_same_run,
     rotate,
+    small_system,
     smooth_images,
     write_domains,
     write_pairs,
@@ -51,9 +46,7 @@ SMALL = [
 
 
 def system(data, folder, *extra):
-    config = override(PRESETS[PRESET].config, [*SMALL, *extra])
-    feed = Feed(open_images(data, config.resolution, folder, config.needs), config, 0, 1)
-    return build(config, feed, Ranks(0, 1, torch.device("cpu")))
+    return small_system(PRESET, [*SMALL, *extra], data, folder)
 
 
 def ticks(folder):
@@ -149,20 +142,39 @@ def say(text):
 train(preset, data, folder, settings, say=say)
 """
 
-RUN = [*SMALL, "tick_kimg=0.004", "snapshot_kimg=0.008", "total_kimg=0.032"]
+RUN = [*SMALL, "tick_kimg=0.004", "snapshot_kimg=0.008", "total_kimg=0.024"]
 RUN += ["decay_from_kimg=0.008", "decay_kimg=0.032"]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_run_ends_in_the_same_bits(workers, tmp_path, run_child):
-    data, folder = write_domains(tmp_path / "domains"), tmp_path / "killed"
-    settings = [*RUN, f"workers={workers}"]
+def all_systems(folder):
+    """Data and settings of six small steps of each system of this family."""
+    domains, pairs = write_domains(folder / "domains"), write_pairs(folder / "pairs")
+    shared = [text for text in RUN if not text.startswith(("num_blocks", "pool"))]
+    vae = ["resolution=16", "batch=4", "z_dim=6", "base_channels=8", "channel_max=16", "heldout=4"]
+    vae += ["amp=none", "threads=1", "tick_kimg=0.004", "snapshot_kimg=0.008", "total_kimg=0.024"]
+    vae += ["swd_images=0", "watch_images=0", "report=false"]
+    images = str(folder / "pairs" / "A")
+    return {
+        PRESET: (domains, RUN),
+        "pix2pix-64": (pairs, shared),
+        "vae-64": (images, vae),
+        "vae-gan-64": (images, [*vae, "feature_level=1"]),
+    }
+
+
+@pytest.mark.parametrize(
+    "preset,workers", [(PRESET, 0), (PRESET, 2), ("pix2pix-64", 2), ("vae-gan-64", 2)]
+)
+def test_a_killed_run_ends_in_the_same_bits(preset, workers, tmp_path, run_child):
+    data, settings = all_systems(tmp_path)[preset]
+    threaded = [*settings, f"workers={workers}"]
+    folder = tmp_path / "killed"
     died: subprocess.CompletedProcess[str] = run_child(
-        CHILD, PRESET, data, str(folder), "5", *settings, folder=tmp_path
+        CHILD, preset, data, str(folder), "5", *threaded, folder=tmp_path
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
-    train(PRESET, data, folder, settings, say=str)
-    train(PRESET, data, tmp_path / "whole", RUN, say=str)
+    train(preset, data, folder, threaded, say=str)
+    train(preset, data, tmp_path / "whole", settings, say=str)
     assert_same_run(folder, tmp_path / "whole")
 
 
@@ -211,16 +223,8 @@ ranks.close()
 
 
 def test_two_ranks_equal_one(tmp_path, run_child):
-    """All four kinds of systems of this family in one pair of processes."""
-    domains, pairs = write_domains(tmp_path / "domains"), write_pairs(tmp_path / "pairs")
-    own = [*RUN, "total_kimg=0.024"]
-    shared = [text for text in own if not text.startswith(("num_blocks", "pool"))]
-    tests = {PRESET: (domains, own), "pix2pix-64": (pairs, shared)}
-    vae = ["resolution=16", "batch=4", "z_dim=6", "base_channels=8", "channel_max=16", "heldout=4"]
-    vae += ["amp=none", "threads=1", "tick_kimg=0.004", "total_kimg=0.024", "report=false"]
-    images = str(tmp_path / "pairs" / "A")
-    tests["vae-64"] = (images, [*vae, "swd_images=0", "watch_images=0"])
-    tests["vae-gan-64"] = (images, [*tests["vae-64"][1], "feature_level=1"])
+    """All systems of this family in one pair of processes."""
+    tests = all_systems(tmp_path)
     runs = []
     for preset, (data, settings) in tests.items():
         train(preset, data, tmp_path / "one" / preset, settings, say=str)

@@ -11,13 +11,9 @@ from ganvas.core.errors import InputError
 from ganvas.core.models.pix2pix_unet import Pix2PixUNet
 from ganvas.training import train
 from ganvas.training.config import override
-from ganvas.training.data import open_images
-from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed
 from ganvas.training.presets import PRESETS
-from ganvas.training.systems import build
 
-from .image_sets import SIZE, assert_same_run, write_domains, write_pairs
+from .image_sets import SIZE, assert_same_run, small_system, write_domains, write_pairs
 
 PRESET = "pix2pix-64"
 SMALL = [
@@ -37,9 +33,7 @@ SMALL = [
 
 
 def system(data, folder, *extra):
-    config = override(PRESETS[PRESET].config, [*SMALL, *extra])
-    feed = Feed(open_images(data, config.resolution, folder, config.needs), config, 0, 1)
-    return build(config, feed, Ranks(0, 1, torch.device("cpu")))
+    return small_system(PRESET, [*SMALL, *extra], data, folder)
 
 
 def test_four_pairs_are_learnt_by_heart(tmp_path):

@@ -17,12 +17,8 @@ from ganvas.core.models.vae import Posterior
 from ganvas.core.sampling import write_samples
 from ganvas.training import train
 from ganvas.training.config import override
-from ganvas.training.data import open_images
-from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.streams import Stream, normal
-from ganvas.training.systems import build
 from ganvas.training.systems.vae import weight_of_kl
 from ganvas.training.transfer import initialise
 from ganvas.training.variational import (
@@ -34,7 +30,7 @@ from ganvas.training.variational import (
 )
 from ganvas.training.variational import kl_divergence as kl_to_prior
 
-from .image_sets import assert_same_run, write_labelled
+from .image_sets import assert_same_run, small_system, write_labelled
 
 SMALL = [
     "resolution=16",
@@ -55,15 +51,9 @@ SMALL = [
 PRESET_NAMES = ["vae-64", "cvae-64", "vae-gan-64"]
 
 
-def system(preset, *extra, dataset=None):
-    settings = [
-        *SMALL,
-        *(["feature_level=1", "lr=0.001"] if preset == "vae-gan-64" else []),
-        *extra,
-    ]
-    config = override(PRESETS[preset].config, settings)
-    feed = Feed(dataset or SyntheticImages(16), config, 0, 1)
-    return build(config, feed, Ranks(0, 1, torch.device("cpu")))
+def system(preset, *extra, data=None, folder=None):
+    own = ["feature_level=1", "lr=0.001"] if preset == "vae-gan-64" else []
+    return small_system(preset, [*SMALL, *own, *extra], data, folder)
 
 
 def drawn(*shape, seed=0):
@@ -191,8 +181,8 @@ def test_a_heavy_price_makes_the_posterior_collapse_and_the_log_says_so():
 
 def test_labels_decide_what_is_drawn(tmp_path):
     """Images of the two classes differ in colour: samples take the colour of their label."""
-    data = open_images(write_labelled(tmp_path / "two.zip", 72), 16, tmp_path, "images")
-    one = system("cvae-64", "beta=30", "z_dim=2", dataset=data)
+    data = write_labelled(tmp_path / "two.zip", 72)
+    one = system("cvae-64", "beta=30", "z_dim=2", data=data, folder=tmp_path)
     for step in range(200):
         one.step(step)
     z = normal(0, Stream.EVALUATE, np.arange(32), (2,))

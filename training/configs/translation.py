@@ -38,7 +38,6 @@ class TranslationConfig(RunConfig):
         description="and fall linearly to 0 in this time; 0: they do not fall",
     )
     ema_kimg: float = Field(default=1.0, ge=0, description="half-life of the weight average")
-    watch_images: int = Field(default=0, ge=0, le=0, description="0: translations are not samples")
     heldout: int = Field(
         default=64, ge=2, description="last images of the data, kept apart for errors in the log"
     )
