@@ -26,8 +26,8 @@ def find_directions(
     first_layer: Annotated[int, Int(0, 64)] = 0,
     last_layer: Annotated[int, Int(-1, 64)] = -1,
     scale: Annotated[str, Choice(SCALES)] = "spread",
-    method: Annotated[str, Choice(("sefa", "ganspace"))] = "sefa",
-    samples: Annotated[int, Int(100, 1_000_000)] = 10_000,
+    method: Annotated[str, Choice(("sefa", "ganspace"), optional=True)] = "sefa",
+    samples: Annotated[int, Int(100, 1_000_000, optional=True)] = 10_000,
 ) -> tuple[Direction, list[Direction]]:
     """Find latent directions without labels: those that change the image most (SeFa), or along
     which the model's faces differ most (GANSpace).

@@ -8,7 +8,7 @@ from typing import Annotated
 from ..core.sheets import Section, labelled_sheet
 from .context import Context
 from .convert import image_to_unit, unit_to_image
-from .spec import Bool, Choice, Image, Int, String, node
+from .spec import Boolean, Choice, Image, Int, String, node
 
 
 @node(
@@ -25,7 +25,7 @@ def contact_sheet(
     scale: Annotated[int, Int(1, 16)] = 1,
     scale_method: Annotated[str, Choice(("bicubic", "nearest"))] = "bicubic",
     labels: Annotated[str, String(multiline=True)] = "",
-    numbers: Bool = False,
+    numbers: Annotated[bool, Boolean(optional=True)] = False,
     image_b: Image | None = None,
     image_c: Image | None = None,
     image_d: Image | None = None,

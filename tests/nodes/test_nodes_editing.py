@@ -321,6 +321,16 @@ def test_any_value_is_shown_as_text():
         assert ctx.ui == {"text": [text]}
 
 
+@pytest.mark.parametrize("left_out", [("method",), ("method", "samples")])
+def test_workflows_older_than_a_widget_still_run(host, left_out):
+    prompt = {**faces(), **graph(find=("FindDirections", {"generator": ("load", 0)}))}
+    (new,) = run(host, prompt, ("find", 0))
+    for name in left_out:
+        del prompt["find"]["inputs"][name]
+    (old,) = run(host, prompt, ("find", 0))
+    assert torch.equal(old.vector, new.vector)
+
+
 def test_numbers_stand_in_the_corner_of_each_image():
     image = torch.full((3, 32, 32, 3), 0.5)
     plain = call("ContactSheet", image=image, columns=3, gap=2)
