@@ -51,6 +51,12 @@ class Opening:
     workers: int = 1
     progress: Progress | None = None
 
+    def __post_init__(self) -> None:
+        if self.channels not in (None, 1, 3):
+            raise InputError(f"data set: channels must be 1 or 3, got {self.channels}")
+        if self.on_error not in (None, "stop", "skip"):
+            raise InputError(f"data set: on_error must be stop or skip, got {self.on_error!r}")
+
 
 def recognise(name: str | Path) -> Spec:
     """The kind of a plain path, by what lies there.
@@ -88,12 +94,13 @@ def _kind_of_folder(path: Path) -> str:
         return "celeba"
     if TABLE in entries:
         return "ffhq"
-    if PAIRS in entries or path.name.lower().startswith("lfw"):
-        return "lfw"
     folders = [name for name, is_folder in entries.items() if is_folder]
+    files = [name for name, is_folder in entries.items() if not is_folder]
+    called_lfw = path.name.lower().startswith("lfw") and not any(map(is_image, files))
+    if PAIRS in entries or called_lfw:
+        return "lfw"
     if "train.rec" in entries or (folders and all(map(_CASIA_FOLDER.fullmatch, folders))):
         return "casia"
-    files = [name for name, is_folder in entries.items() if not is_folder]
     if any("idx3-ubyte" in name for name in files):
         return "idx"
     if any(name.endswith(".tar") for name in files) and not any(map(is_image, files)):
@@ -243,11 +250,13 @@ def open_source(name: str | Path, opening: Opening) -> Source:
 def _faces(name: str, opening: Opening) -> Source:
     from .procedural import FacesSource, FacesSpec, cached_zip
 
-    parts = name[:_MAX_FACES].split(",")
+    if len(name) > _MAX_FACES:
+        raise InputError(f"faces: expected at most {_MAX_FACES} characters, got {len(name)}")
+    parts = name.split(",")
     chosen = [part for part in parts if part.strip().startswith("attr=")]
     faces = FacesSpec.parse(",".join(part for part in parts if part not in chosen))
     if len(chosen) > 1:
-        raise InputError(f"{name[:_MAX_FACES]}: attr is repeated, expected it once")
+        raise InputError(f"{name}: attr is repeated, expected it once")
     attributes = chosen[0].strip().removeprefix("attr=") if chosen else None
     if opening.cache is None:
         if opening.channels == 1:

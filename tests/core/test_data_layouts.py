@@ -113,6 +113,18 @@ def test_a_prepared_folder_is_what_its_dataset_json_says(tmp_path):
     assert dataset.labels.tolist() == [[0, 1]] and dataset.description.identities is None
 
 
+def test_a_folder_of_images_is_no_lfw_whatever_its_name(tmp_path):
+    write(tmp_path / "lfw_mine", {"a.png": encoded(pixels(0))})
+    assert len(open_dataset(tmp_path / "lfw_mine")) == 1
+
+
+@pytest.mark.parametrize("choice", [{"channels": 2}, {"on_error": "ignore"}])
+def test_choices_of_callers_are_checked_too(tmp_path, choice):
+    write(tmp_path, {"a.png": encoded(pixels(0))})
+    with pytest.raises(InputError, match="must be"):
+        open_dataset(tmp_path, **choice)
+
+
 def test_a_home_folder_is_found_behind_a_kind(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
