@@ -5,6 +5,7 @@ README.md here for the backends and what was measured.
 """
 
 from .bias_act import ACTIVATIONS, bias_act
+from .convolution import conv2d, convolution, transposed_convolution
 from .errors import BackendError, BuildError
 from .filtered_lrelu import filtered_lrelu
 from .minibatch_stddev import minibatch_stddev
@@ -19,6 +20,8 @@ __all__ = [
     "BuildError",
     "backends",
     "bias_act",
+    "conv2d",
+    "convolution",
     "explain",
     "filtered_lrelu",
     "minibatch_stddev",
@@ -26,6 +29,7 @@ __all__ = [
     "ops",
     "setup_filter",
     "to_rgb",
+    "transposed_convolution",
     "upfirdn2d",
     "use_backend",
 ]

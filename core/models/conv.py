@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...kernels.convolution import conv2d as plain_conv2d
+from ...kernels import conv2d as plain_conv2d
 
 
 def fastest_format(x: Tensor) -> Tensor:

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ...kernels import bias_act, setup_filter, upfirdn2d
-from ...kernels.convolution import convolution
+from ...kernels import bias_act, convolution, setup_filter, upfirdn2d
 
 # The [1, 3, 3, 1] binomial filter of StyleGAN2 (Karras et al. 2020, appendix B), separable.
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)

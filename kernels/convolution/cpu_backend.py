@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .. import build
-from ..modulated_conv2d import compiled, tuning
-from ..modulated_conv2d.compiled import Form, Method
+from ..cpu_convolution import compiled, tuning
+from ..cpu_convolution.compiled import Form, Method
 
 
 def refuse(x: Tensor, weight: Tensor, stride: int, gain: float) -> str | None:
@@ -101,7 +101,7 @@ def input_gradient(dy: Tensor, weight: Tensor, stride: int, gain: float) -> Tens
 def weight_gradient(dy: Tensor, x: Tensor, size: int, stride: int, gain: float) -> Tensor:
     """See `reference.weight_gradient`; the result is channels_last."""
     shape = (dy.shape[1], x.shape[1], size, size)
-    dweight = torch.empty(shape, memory_format=torch.channels_last)
+    dweight = torch.empty_like(x.new_empty(shape), memory_format=torch.channels_last)
     if size == 1:
         rows = _rows(dy).flatten(0, 2).t()
         torch.mm(rows, _rows(x).flatten(0, 2), out=dweight[:, :, 0, 0])
@@ -136,7 +136,7 @@ def _run(
     slope: float = 1.0,
     workspace: compiled.Workspace | None = None,
 ) -> Tensor:
-    y = torch.empty(x.shape[0], *size, channels[1])
+    y = compiled.new_floats(x.shape[0], *size, channels[1])
     points = compiled.kept("points") if workspace is None else workspace
     compiled.convolve(_rows(x), packed, channels, method, points, bias=bias, alpha=slope, y=y)
     return y.permute(0, 3, 1, 2)

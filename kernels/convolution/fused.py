@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..modulated_conv2d import compiled
+from ..cpu_convolution import compiled
 from ..registry import register, select
 from . import cpu_backend
 

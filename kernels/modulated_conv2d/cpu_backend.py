@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from .. import build
+from ..cpu_convolution import compiled, tuning
+from ..cpu_convolution.compiled import Form, Method, pad_channels, padded
 from ..layout import channels_last
 from ..refusal import refuse_tensor
 from ..registry import is_forced
 from ..taps import separate
-from . import compiled, tuning
 from .backward import SLOPES
-from .compiled import Form, Method, pad_channels, padded
 
 _POINTWISE = Method(Form.POINTWISE, shared=False, tiles=64)
 

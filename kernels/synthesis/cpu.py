@@ -11,22 +11,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..modulated_conv2d.backward import SLOPES
-from ..modulated_conv2d.compiled import (
-    AffineJob,
+from ..cpu_convolution.affine import AffineJob, affine, panels
+from ..cpu_convolution.compiled import (
     Form,
     Method,
     ToRGB,
     Workspace,
-    affine,
     convolve,
     pack_weight,
     pad_channels,
     padded,
-    panels,
     to_rgb,
 )
-from ..modulated_conv2d.tuning import choose
+from ..cpu_convolution.tuning import choose
+from ..modulated_conv2d.backward import SLOPES
+from ..modulated_conv2d.reference import EPSILON
 from ..taps import Taps
 from .description import Affine, Block, ConvLayer, RGBLayer, Synthesis
 from .packed import PackedAffine, pack_affine, pack_matrix, run_affines
@@ -152,7 +151,7 @@ class CpuExecutor:
                     None,
                     factors[:, conv.start :],
                     conv.channels,
-                    demodulate=True,
+                    epsilon=EPSILON,
                 )
                 for conv in convs
             ],

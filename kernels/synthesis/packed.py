@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..modulated_conv2d.compiled import AffineJob, Form, affine, pack_weight, panels
+from ..cpu_convolution.affine import AffineJob, affine, panels
+from ..cpu_convolution.compiled import Form, pack_weight
 from .description import Affine
 
 

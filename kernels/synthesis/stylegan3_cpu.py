@@ -13,22 +13,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..filtered_lrelu.cpu_backend import filtered_lrelu_into
-from ..filtered_lrelu.reference import sizes
-from ..modulated_conv2d.compiled import (
-    AffineJob,
+from ..cpu_convolution.affine import AffineJob, affine, panels
+from ..cpu_convolution.compiled import (
     Form,
     Method,
     ToRGB,
     Workspace,
-    affine,
     convolve,
     pack_weight,
     pad_channels,
     padded,
-    panels,
     to_rgb,
 )
+from ..filtered_lrelu.cpu_backend import filtered_lrelu_into
+from ..filtered_lrelu.reference import sizes
 from ..modulated_conv2d.reference import EPSILON
 from .description import Affine
 from .eager import styles_of

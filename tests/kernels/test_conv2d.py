@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ganvas.kernels import explain, use_backend
-from ganvas.kernels.convolution import conv2d
+from ganvas.kernels import conv2d, explain, use_backend
 
 
 def inputs(shape=(2, 32, 64, 70), out=48, seed=0):

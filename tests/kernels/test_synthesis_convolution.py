@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganvas.kernels import build, explain, modulated_conv2d, setup_filter, use_backend
-from ganvas.kernels.modulated_conv2d import compiled, reference, tuning
-from ganvas.kernels.modulated_conv2d.compiled import Form, Method, ToRGB, Workspace
+from ganvas.kernels.cpu_convolution import compiled, tuning
+from ganvas.kernels.cpu_convolution.compiled import Form, Method, ToRGB, Workspace
+from ganvas.kernels.modulated_conv2d import reference
 from ganvas.kernels.taps import separate
 
 REASON = build.unavailable("cpu")

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "vec.h"
+#include "../../cpu_convolution/csrc/vec.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../../modulated_conv2d/csrc/vec.h"
+#include "../../cpu_convolution/csrc/vec.h"
 
 namespace ganvas {
 namespace {

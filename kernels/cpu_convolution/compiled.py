@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from .. import build
-from .reference import EPSILON
 
 
 class Form(IntEnum):
@@ -114,7 +113,7 @@ class ToRGB:
     image: Tensor
 
 
-def _floats(*shape: int) -> Tensor:
+def new_floats(*shape: int) -> Tensor:
     """Memory without values, whatever dtype and device torch was told to prefer."""
     return torch.empty(shape, dtype=torch.float32, device="cpu")
 
@@ -123,14 +122,14 @@ class Workspace:
     """Memory that calls share one after another; it grows to the largest need."""
 
     def __init__(self) -> None:
-        self._memory = _floats(0)
+        self._memory = new_floats(0)
 
     def take(self, shape: Sequence[int]) -> Tensor:
         """A float32 tensor of any content, aligned to 64 bytes; the one taken before is gone."""
         floats = math.prod(shape)
         if self._memory.numel() < floats + 16:
-            self._memory = _floats(0)  # frees the old memory first
-            self._memory = _floats(floats + 16)
+            self._memory = new_floats(0)  # frees the old memory first
+            self._memory = new_floats(floats + 16)
         start = -self._memory.data_ptr() % 64 // 4
         return self._memory[start : start + floats].view(shape)
 
@@ -160,7 +159,7 @@ def kept(name: str) -> Workspace:
 
 def padded(channels: int) -> int:
     """Channels rounded up to whole vectors."""
-    length = _library().ganvas_vector_length()
+    length = library().ganvas_vector_length()
     return -(-channels // length) * length
 
 
@@ -187,7 +186,7 @@ def pack_weight(
         gain: factor.
         workspace: where the result goes; None allocates it.
     """
-    library = _library()
+    functions = library()
     weight = weight.detach().float()
     start, strides, (out, channels) = weight.data_ptr(), weight.stride(), weight.shape[:2]
     if adjoint:
@@ -195,9 +194,9 @@ def pack_weight(
         start += last * weight.element_size()
         strides = (strides[1], strides[0], -strides[2], -strides[3])
         out, channels = channels, out
-    size = [library.ganvas_packed_weight(form, out, channels)]
-    packed = _floats(*size) if workspace is None else workspace.take(size)
-    library.ganvas_pack_weight(
+    size = [functions.ganvas_packed_weight(form, out, channels)]
+    packed = new_floats(*size) if workspace is None else workspace.take(size)
+    functions.ganvas_pack_weight(
         form,
         start,
         (ctypes.c_int64 * 4)(*strides),
@@ -240,10 +239,10 @@ def weight_gradient(
     call.out = dweight.shape[0]
     call.strides[:] = dweight.stride()
     call.form, call.threads, call.gain = form, torch.get_num_threads(), gain
-    library = _library()
-    memory = workspace.take([library.ganvas_weight_gradient_workspace(ctypes.byref(call))])
+    functions = library()
+    memory = workspace.take([functions.ganvas_weight_gradient_workspace(ctypes.byref(call))])
     call.workspace = memory.data_ptr()
-    library.ganvas_weight_gradient(ctypes.byref(call))
+    functions.ganvas_weight_gradient(ctypes.byref(call))
 
 
 def convolve(
@@ -318,10 +317,10 @@ def convolve(
     if fir is not None:
         call.fir_y[:], call.fir_x[:] = fir
         call.filtered = 1
-    library = _library()
-    memory = workspace.take([library.ganvas_convolution_workspace(ctypes.byref(call))])
+    functions = library()
+    memory = workspace.take([functions.ganvas_convolution_workspace(ctypes.byref(call))])
     call.workspace = memory.data_ptr()
-    library.ganvas_convolution(ctypes.byref(call))
+    functions.ganvas_convolution(ctypes.byref(call))
 
 
 def to_rgb(x: Tensor, channels: int, rgb: ToRGB) -> None:
@@ -332,63 +331,7 @@ def to_rgb(x: Tensor, channels: int, rgb: ToRGB) -> None:
     call.out = channels
     call.threads = torch.get_num_threads()
     _set_rgb(call, rgb)
-    _library().ganvas_to_rgb(ctypes.byref(call))
-
-
-@dataclass(frozen=True)
-class AffineJob:
-    """`x @ weight.T + bias`, or for demodulation rsqrt(x^2 @ weight.T + `EPSILON`).
-
-    Attributes:
-        x: [N, I], any distance between its rows.
-        weight: packed from [O, I, 1, 1] in the pointwise form.
-        bias: [panels(O)] or None.
-        y: [N, panels(O)], any distance between its rows: the result, then padding.
-        features: I and O.
-        demodulate: whether it is the second.
-    """
-
-    x: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    y: Tensor
-    features: tuple[int, int]
-    demodulate: bool = False
-
-
-class _AffineArguments(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("x", "weight", "bias", "y")),
-        *((name, ctypes.c_int64) for name in ("x_stride", "y_stride", "in", "out", "demodulate")),
-        ("epsilon", ctypes.c_float),
-    )
-
-
-def panels(features: int) -> int:
-    """Features rounded up to what one step of a matrix product makes."""
-    length = _library().ganvas_panel_length()
-    return -(-features // length) * length
-
-
-def affine(jobs: Sequence[AffineJob], rows: int) -> None:
-    """Run jobs that do not depend on one another, each on `rows` rows."""
-    calls = (_AffineArguments * len(jobs))(
-        *(
-            _AffineArguments(
-                job.x.data_ptr(),
-                job.weight.data_ptr(),
-                None if job.bias is None else job.bias.data_ptr(),
-                job.y.data_ptr(),
-                job.x.stride(0),
-                job.y.stride(0),
-                *job.features,
-                job.demodulate,
-                EPSILON,
-            )
-            for job in jobs
-        )
-    )
-    _library().ganvas_affine(calls, len(jobs), rows, torch.get_num_threads())
+    library().ganvas_to_rgb(ctypes.byref(call))
 
 
 def _set_rgb(call: _Arguments, rgb: ToRGB) -> None:
@@ -401,8 +344,8 @@ def _set_rgb(call: _Arguments, rgb: ToRGB) -> None:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """The library with the types of its functions; a failed build is asked for again."""
+def library() -> ctypes.CDLL:
+    """The compiled library, its functions typed; a failed build is asked for again."""
     library = build.cpu_library()
     integer, address = ctypes.c_int64, ctypes.c_void_p
     for name, result, arguments in (
