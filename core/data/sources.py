@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from ..errors import InputError
 from ..files import atomic_write
 from .decode import EXTENSIONS, decode_rgb, jpeg_size, png_size, probe
 from .description import Description
-from .geometry import FACE_CROPS, NO_LANDMARKS, Square, choose_square, cut
+from .geometry import FACE_CROPS, NO_LANDMARKS, choose_square, cut
 from .stores import MAX_ENTRY_BYTES, Store
 
 LOG = logging.getLogger("ganvas.data")
@@ -179,22 +180,30 @@ class EncodedSource:
             sizes.append(size)
             rows.append((name, entry.length, entry.crc))
         if reading.skip_errors:
-            bad = self._damaged(names, digest(rows), reading)
+            bad = self._damaged(layout, names, digest(rows, layout.crop), reading)
             skipped = sorted([*skipped, *bad.items()])
             kept = [i for i, name in enumerate(names) if name not in bad]
             names, sizes, rows = ([column[i] for i in kept] for column in (names, sizes, rows))
             _report(skipped, len(layout.names), layout.store.where)
         return names, sizes, rows, skipped
 
-    def _damaged(self, names: list[str], key: str, reading: Reading) -> dict[str, str]:
-        """The images that cannot be decoded, with the reason; remembered in the cache folder."""
+    def _damaged(
+        self, layout: Layout, names: list[str], key: str, reading: Reading
+    ) -> dict[str, str]:
+        """The images that cannot be decoded or cut, and why; remembered in the cache folder."""
         memory = None if reading.cache is None else reading.cache / f"skipped-{key[:24]}.json"
         if memory is not None and memory.is_file():
             return _remembered(memory)
         bad = {}
+        rows = {name: row for row, name in enumerate(layout.names)}
+        known = layout.description
         for number, name in enumerate(names, 1):
             try:
-                decode_rgb(self._store.read(name), self._called(name))
+                image = decode_rgb(self._store.read(name), self._called(name))
+                if layout.crop in FACE_CROPS and known.landmarks is not None:
+                    points = known.landmarks[rows[name]].numpy()
+                    with _named(self._called(name)):
+                        _cut(image, layout.crop, points, known.landmark_names, 8)
             except InputError as error:
                 bad[name] = str(error)
             if reading.progress is not None and (number % 64 == 0 or number == len(names)):
@@ -207,18 +216,15 @@ class EncodedSource:
         """What errors call an image."""
         return f"{self._store.where}{self._between}{name}"
 
-    def _square(self, row: int, width: int, height: int) -> Square:
-        points = None if self._points is None else self._points[row].numpy()
-        return choose_square(self._crop, width, height, points, self._point_names)
-
     def _in_result(self, known: Description, sizes: Sequence[Size]) -> Description:
         """The description with its landmarks moved along with the pixels."""
         if known.landmarks is None or not self._resized:
             return known
-        moved = [
-            self._square(row, *size).to_result(points, self.resolution)
-            for row, (size, points) in enumerate(zip(sizes, known.landmarks.numpy(), strict=True))
-        ]
+        moved = []
+        for name, size, points in zip(self._names, sizes, known.landmarks.numpy(), strict=True):
+            with _named(self._called(name)):
+                square = choose_square(self._crop, *size, points, known.landmark_names)
+            moved.append(square.to_result(points, self.resolution))
         return replace(known, landmarks=torch.from_numpy(np.stack(moved)))
 
     @property
@@ -237,14 +243,33 @@ class EncodedSource:
         where = self._called(self._names[row])
         image = decode_rgb(self._store.read(self._names[row]), where)
         if self._resized:
-            try:
-                square = self._square(row, image.shape[1], image.shape[0])
-                image = cut(image, square, self.resolution)
-            except InputError as error:
-                raise InputError(f"{where}: {error}") from error
+            points = None if self._points is None else self._points[row].numpy()
+            with _named(where):
+                image = _cut(image, self._crop, points, self._point_names, self.resolution)
         elif image.shape != (self.resolution, self.resolution, 3):
             raise InputError(f"{where}: changed since the data set was opened")
         return image if self.channels == 3 else grey(image)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Put an image's name before what is wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _cut(
+    image: npt.NDArray[np.uint8],
+    crop: str,
+    points: npt.NDArray[np.float32] | None,
+    names: Sequence[str] | None,
+    size: int,
+) -> npt.NDArray[np.uint8]:
+    """What a crop shows of an image, at this size."""
+    height, width = image.shape[:2]
+    return cut(image, choose_square(crop, width, height, points, names), size)
 
 
 def _own_side(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -> int:
@@ -264,10 +289,8 @@ def check_squares(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -
         common_size(sizes, names, layout.store.where)
     if layout.crop not in (*FACE_CROPS, "none"):
         for size, name in dict(zip(sizes, names, strict=True)).items():
-            try:
+            with _named(f"{layout.store.where}: {name}"):
                 choose_square(layout.crop, *size, None, None)
-            except InputError as error:
-                raise InputError(f"{layout.store.where}: {name}: {error}") from error
     odd = next((size for size in sizes if size[0] != size[1]), None)
     if layout.crop == "none" and odd is not None:
         raise InputError(

@@ -125,6 +125,23 @@ def test_choices_of_callers_are_checked_too(tmp_path, choice):
         open_dataset(tmp_path, **choice)
 
 
+def test_faces_that_cannot_be_cut_are_named_or_skipped(tmp_path):
+    texts = celeba_texts(3)
+    lines = texts["list_landmarks_align_celeba.txt"].splitlines()
+    lines[3] = "000002.jpg" + " 50" * 10  # eyes and mouth in one place
+    lines[4] = "000003.jpg " + " ".join(str(int(v) + 900) for v in lines[4].split()[1:])
+    texts["list_landmarks_align_celeba.txt"] = "\n".join(lines)
+    write(tmp_path, {**celeba_images(3), **texts})
+    with pytest.raises(
+        InputError, match=r"000002\.jpg: landmarks: eyes and mouth lie in one place"
+    ):
+        open_dataset(f"celeba:{tmp_path},crop=face", 16)
+    dataset = open_dataset(f"celeba:{tmp_path},crop=face,on_error=skip", 16)
+    assert len(dataset) == 1
+    assert [name.rpartition("/")[2] for name, _ in dataset.skipped] == ["000002.jpg", "000003.jpg"]
+    assert "does not fit an image of 178x218" in dataset.skipped[1][1]
+
+
 def test_a_home_folder_is_found_behind_a_kind(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
