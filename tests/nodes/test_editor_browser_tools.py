@@ -103,3 +103,13 @@ def test_help_and_translations_come_in_the_users_language(visit):
     assert page.locator(".ganvas-pad-text").first.text_content() == "拖动手柄"
     visit.look("10_chinese")
     assert visit.failures == []
+
+
+def test_the_node_library_finds_blueprints_by_their_other_names(visit):
+    page = visit.page
+    visit.open()
+    page.get_by_test_id("node-library-tab-button").click()
+    page.get_by_placeholder("Search Nodes").first.fill("random faces")
+    page.get_by_text("Sample faces").first.wait_for()
+    visit.look("13_blueprints")
+    assert visit.failures == []
