@@ -216,7 +216,7 @@ def evaluate(
     count = number_of_images(real, fake, request.count, names)
     reference = real.content_hash[:_DIGITS]
     _check_memory(names, real, count)
-    if isinstance(fake, Model) and fake.network is not None:
+    if isinstance(fake, Model) and _is_network(fake):
         numbers = _restoration(names, _pixels(real, count), fake)
         return Evaluation(_results(numbers, count, reference), count)
     extractors = open_extractors(names, request.features, request.resize, device)
@@ -288,7 +288,7 @@ def check_sources(request: Request, real: Images, fake: Source) -> None:
         InputError: they do not.
     """
     names = request.names
-    restores = isinstance(fake, Model) and fake.network is not None
+    restores = _is_network(fake)
     got = f"a {fake.arch}" if isinstance(fake, Model) else "images"
     wrong = [name for name in names if (name in PAIR_METRICS) != restores]
     if wrong:
@@ -362,6 +362,11 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 def _results(numbers: Numbers, count: int, reference: str) -> list[Result]:
     return [Result(name, value, count, reference) for name, value in numbers.items()]
+
+
+def _is_network(source: Source) -> bool:
+    """Whether a model turns images into images; an autoencoder counts by the images it draws."""
+    return isinstance(source, Model) and source.generator is None and source.network is not None
 
 
 def _pixels(source: Source, count: int, class_index: int = -1) -> Tensor:

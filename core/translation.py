@@ -149,7 +149,10 @@ def translate_files(
         InputError: the model does not translate, an image cannot be read or is too small, the
             folder cannot be written to, or a result would replace its own input.
     """
-    network = translator_of(model)
+    try:
+        network = translator_of(model)
+    except InputError as error:
+        raise InputError(f"{model.path}: {error}") from error
     check_output_folder(folder)
     if not images:
         raise InputError("translate: expected images, got none")
