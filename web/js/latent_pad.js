@@ -14,9 +14,11 @@ style(
   `
   .ganvas-pad { display: flex; gap: 8px; width: 100%; height: 100%; box-sizing: border-box;
     flex-direction: column; font: 12px sans-serif; color: #ccc; user-select: none; }
-  .ganvas-pad-row { display: flex; gap: 8px; flex: 1; min-height: 0; justify-content: center; }
-  .ganvas-pad-plane, .ganvas-pad-face { position: relative; height: 100%; aspect-ratio: 1;
-    max-width: calc(50% - 4px); box-sizing: border-box; border-radius: 6px; overflow: hidden; background: #1b1b1f; border: 1px solid #4a4a52; }
+  .ganvas-pad-row { display: flex; gap: 8px; flex: 1; min-height: 0; container-type: size;
+    justify-content: center; align-items: center; }
+  .ganvas-pad-plane, .ganvas-pad-face { position: relative; aspect-ratio: 1; flex: none;
+    width: min(calc(50cqw - 4px), 100cqh); box-sizing: border-box; border-radius: 6px;
+    overflow: hidden; background: #1b1b1f; border: 1px solid #4a4a52; }
   .ganvas-pad-plane { cursor: crosshair; touch-action: none; outline-offset: 2px;
     background-image: linear-gradient(#0000 calc(50% - 1px), #666 calc(50% - 1px),
       #666 calc(50% + 1px), #0000 calc(50% + 1px)), linear-gradient(90deg,
