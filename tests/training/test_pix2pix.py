@@ -8,6 +8,7 @@ from PIL import Image
 
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
+from ganvas.core.models.patchgan import PatchGAN
 from ganvas.core.models.pix2pix_unet import Pix2PixUNet
 from ganvas.training import train
 from ganvas.training.config import override
@@ -64,6 +65,18 @@ def test_held_out_pairs_are_translated_better_than_by_the_baselines(tmp_path):
 def test_the_discriminator_sees_input_and_output_together(tmp_path):
     one = system(write_pairs(tmp_path / "pairs"), tmp_path)
     assert one.d.config.in_channels == 6
+
+
+@pytest.mark.parametrize("layers,patch", [(1, 16), (2, 34), (3, 70)])
+def test_a_logit_sees_a_patch_of_the_published_size(layers, patch):
+    network = PatchGAN(in_channels=1, ndf=2, num_layers=layers, norm="none").double()
+    img = torch.rand(1, 1, 128, 128, dtype=torch.float64, requires_grad=True)
+    logits = network(img)
+    middle = logits.shape[2] // 2
+    logits[0, 0, middle, middle].backward()
+    assert img.grad is not None
+    rows = img.grad[0, 0].abs().sum(dim=1).nonzero()
+    assert int(rows.max() - rows.min()) + 1 == patch
 
 
 def test_images_and_targets_are_mirrored_together(tmp_path):
