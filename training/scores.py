@@ -108,7 +108,7 @@ class Scores:
 
 
 def alarms(values: dict[str, float]) -> list[str]:
-    """Sentences about signs of mode collapse among the numbers of a snapshot."""
+    """Sentences about signs of collapse, of modes or of posteriors, in a snapshot's numbers."""
     said = []
     if values.get("diversity", 1.0) < ALARM:
         said.append(
@@ -118,5 +118,9 @@ def alarms(values: dict[str, float]) -> list[str]:
     if values.get("modes", 1.0) < ALARM:
         said.append(
             f"mode collapse: samples visit clusters that hold {values['modes']:.2f} of the data"
+        )
+    if values.get("active_units", 1.0) == 0:
+        said.append(
+            "posterior collapse: the latents say nothing of the image; lower beta, or give free_nats"
         )
     return said

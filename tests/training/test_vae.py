@@ -18,6 +18,7 @@ from ganvas.core.sampling import write_samples
 from ganvas.training import train
 from ganvas.training.config import override
 from ganvas.training.presets import PRESETS
+from ganvas.training.scores import alarms
 from ganvas.training.streams import Stream, normal
 from ganvas.training.systems.vae import weight_of_kl
 from ganvas.training.transfer import initialise
@@ -177,6 +178,7 @@ def test_a_heavy_price_makes_the_posterior_collapse_and_the_log_says_so():
         one.step(step)
     values = one.evaluate()
     assert values["active_units"] == 0 and values["kl"] < 0.1
+    assert [alarm.split(":")[0] for alarm in alarms(values)] == ["posterior collapse"]
 
 
 def test_labels_decide_what_is_drawn(tmp_path):
