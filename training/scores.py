@@ -121,6 +121,6 @@ def alarms(values: dict[str, float]) -> list[str]:
         )
     if values.get("active_units", 1.0) == 0:
         said.append(
-            "posterior collapse: the latents say nothing of the image; lower beta, or give free_nats"
+            "posterior collapse: latents say nothing of the images; lower beta or give free_nats"
         )
     return said
