@@ -47,8 +47,8 @@ def models(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_seven_templates_are_there():
-    assert TEMPLATES == [
+def test_the_jobs_that_people_come_for_have_templates():
+    assert {
         "compare_generators",
         "degrade_and_restore",
         "find_directions",
@@ -56,7 +56,7 @@ def test_the_seven_templates_are_there():
         "latent_walk",
         "quickstart",
         "style_mixing",
-    ]
+    } <= set(TEMPLATES)
     assert all(re.fullmatch(r"[a-z0-9_-]+", name) for name in TEMPLATES)  # part of an address
 
 

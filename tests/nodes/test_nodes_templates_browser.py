@@ -9,25 +9,22 @@ import pytest
 
 pytest.importorskip("aiohttp", reason="the editor needs ganvas[editor]")
 
-from .editor_browser import visiting
+from .editor_browser import NO_TEMPLATES, visiting
 
 pytestmark = pytest.mark.slow
 TITLE_BAR = 30
 NODES = """app.graph._nodes.map(n => ({
   title: n.title, x: n.pos[0], y: n.pos[1], width: n.size[0], height: n.size[1],
 }))"""
-PLACE = """async names => {
-  app.graph.clear();
-  for (const name of names) {
-    const found = Object.values(await app.api.getGlobalSubgraphs()).find(b => b.name === name);
-    await app.loadGraphData(JSON.parse(await found.data), true, false);
-  }
+PLACE = """async name => {
+  const found = Object.values(await app.api.getGlobalSubgraphs()).find(b => b.name === name);
+  await app.loadGraphData(JSON.parse(await found.data), true, false);
 }"""
 
 
 @pytest.fixture(scope="module")
 def visit(tmp_path_factory):
-    with visiting(tmp_path_factory.mktemp("editor")) as found:
+    with visiting(tmp_path_factory.mktemp("editor"), NO_TEMPLATES) as found:
         yield found
 
 
@@ -49,9 +46,9 @@ def test_a_template_runs_and_nothing_overlaps_afterwards(visit, name):
 
 @pytest.mark.parametrize("name", ["Sample faces", "Degrade and restore"])
 def test_a_blueprint_opens_with_its_settings_outside(visit, name):
-    visit.open("?template=quickstart&source=ganvas")
-    visit.page.wait_for_function("window.app?.graph?._nodes.length > 5")
-    visit.page.evaluate(PLACE, [name])
+    visit.open()
+    visit.page.wait_for_timeout(1500)  # until the page has brought back what was open before
+    visit.page.evaluate(PLACE, name)
     visit.page.wait_for_function("app.graph._nodes.length == 1")
     title, widgets = visit.page.evaluate(
         "[app.graph._nodes[0].title, app.graph._nodes[0].widgets.map(w => [w.name, w.value])]"
