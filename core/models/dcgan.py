@@ -21,11 +21,10 @@ from .plain_generator import (
 __all__ = ["Discriminator", "DiscriminatorConfig", "Generator", "GeneratorConfig"]
 
 LabelUse = Literal["concat", "projection"]
-"""How labels enter.
+"""How labels enter the discriminator; the generator has them beside z (Mirza and Osindero 2014).
 
-"concat": beside z, and as constant planes beside the image (Mirza and Osindero 2014).
-"projection": they scale and shift the normalised features of the generator, and the discriminator
-adds their inner product with its own features (Miyato and Koyama 2018, equation 3).
+"concat": as constant planes beside the image (Mirza and Osindero 2014).
+"projection": by their inner product with the features (Miyato and Koyama 2018, equation 3).
 """
 
 Norm = Literal["batch", "layer", "none"]
@@ -40,12 +39,10 @@ class GeneratorConfig(PlainConfig):
 
     Attributes:
         channel_base, channel_max: channels at r x r are min(channel_base // r, channel_max).
-        labels: how labels enter; without effect where c_dim is 0.
     """
 
     channel_base: int
     channel_max: int
-    labels: LabelUse
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,7 @@ class DiscriminatorConfig:
     Attributes:
         norm: "batch"; or "layer" or "none", which leave samples apart from each other, as
             penalties of gradients need (Gulrajani et al. 2017, section 4).
+        labels: how labels enter; without effect where c_dim is 0.
     """
 
     c_dim: int
@@ -64,26 +62,6 @@ class DiscriminatorConfig:
     channel_max: int
     norm: Norm
     labels: LabelUse
-
-
-class ConditionalBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation whose scale and shift are linear in the labels.
-
-    Shapes: x [N, C, H, W], c [N, c_dim] -> [N, C, H, W]. Source: de Vries et al. 2017, section 4.
-    """
-
-    def __init__(self, channels: int, c_dim: int) -> None:
-        super().__init__(channels, affine=False)
-        self.scale = nn.Linear(c_dim, channels, bias=False)
-        self.shift = nn.Linear(c_dim, channels, bias=False)
-        nn.init.zeros_(self.scale.weight)
-        nn.init.zeros_(self.shift.weight)
-
-    def condition(self, x: Tensor, c: Tensor) -> Tensor:
-        """Normalise, then scale by 1 + a(c) and shift by b(c)."""
-        y = super().forward(x)
-        scale, shift = self.scale(c)[:, :, None, None], self.shift(c)[:, :, None, None]
-        return y * (1 + scale) + shift
 
 
 class Generator(PlainGenerator):
@@ -106,7 +84,6 @@ class Generator(PlainGenerator):
         img_channels: int = 3,
         channel_base: int = 2048,
         channel_max: int = 512,
-        labels: LabelUse = "concat",
     ) -> None:
         super().__init__()
         self.config = GeneratorConfig(
@@ -116,35 +93,26 @@ class Generator(PlainGenerator):
             img_channels=img_channels,
             channel_base=channel_base,
             channel_max=channel_max,
-            labels=labels,
         )
         counts = {"channel_max": channel_max}
         check_plain("Generator", self.config, counts)
         widths = _widths("Generator", img_resolution, channel_base, channel_max)
-        _check_label_use("Generator", labels)
-        self._projects = c_dim > 0 and labels == "projection"
-        before = z_dim if self._projects else self.config.w_dim
+        before = self.config.w_dim
         layers: list[nn.Module] = []
         for level, channels in enumerate(widths):
             stride, padding = (1, 0) if level == 0 else (2, 1)
             layers += [
                 nn.ConvTranspose2d(before, channels, 4, stride, padding, bias=False),
-                ConditionalBatchNorm2d(channels, c_dim)
-                if self._projects
-                else nn.BatchNorm2d(channels),
+                nn.BatchNorm2d(channels),
                 nn.ReLU(),
             ]
             before = channels
         layers += [nn.ConvTranspose2d(before, img_channels, 4, 2, 1, bias=False), nn.Tanh()]
-        self.main = nn.ModuleList(layers)
+        self.main = nn.Sequential(*layers)
         _initialise(self)
 
     def draw(self, w: Tensor) -> Tensor:
-        z, c = w.split([self.config.z_dim, self.config.c_dim], dim=1)
-        x = (z if self._projects else w)[:, :, None, None]
-        for layer in self.main:
-            x = layer.condition(x, c) if isinstance(layer, ConditionalBatchNorm2d) else layer(x)
-        return x
+        return self.main(w[:, :, None, None])
 
 
 class Discriminator(nn.Module):
@@ -180,9 +148,11 @@ class Discriminator(nn.Module):
         counts = {"channel_max": channel_max}
         check_images("Discriminator", img_resolution, img_channels, c_dim, counts)
         widths = _widths("Discriminator", img_resolution, channel_base, channel_max)[::-1]
-        _check_label_use("Discriminator", labels)
-        if norm not in get_args(Norm):
-            raise ValueError(f"Discriminator: expected norm of {get_args(Norm)}, got {norm!r}")
+        if norm not in get_args(Norm) or labels not in get_args(LabelUse):
+            raise ValueError(
+                f"Discriminator: expected norm of {get_args(Norm)} and labels of "
+                f"{get_args(LabelUse)}, got {norm!r} and {labels!r}"
+            )
         self._appends = c_dim > 0 and labels == "concat"
         before = img_channels + (c_dim if self._appends else 0)
         layers: list[nn.Module] = []
@@ -241,11 +211,6 @@ def _widths(network: str, resolution: int, base: int, maximum: int) -> list[int]
             f"got {resolution} and {base}"
         )
     return [min(base // r, maximum) for r in block_resolutions(resolution // 2)]
-
-
-def _check_label_use(network: str, labels: str) -> None:
-    if labels not in get_args(LabelUse):
-        raise ValueError(f"{network}: expected labels of {get_args(LabelUse)}, got {labels!r}")
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:

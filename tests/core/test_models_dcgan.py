@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional
 
 from ganvas.core.models.dcgan import (
-    ConditionalBatchNorm2d,
     Discriminator,
     DiscriminatorConfig,
     Generator,
@@ -75,15 +74,6 @@ def test_concatenated_labels_are_planes_beside_the_image():
     assert torch.equal(network(img, torch.eye(2)), plain(torch.cat([img, planes], dim=1)))
 
 
-def test_conditional_batch_norm_starts_as_a_plain_one():
-    layer, plain = ConditionalBatchNorm2d(4, 2), torch.nn.BatchNorm2d(4)
-    x = normal(6, 4, 3, 3)
-    assert torch.equal(layer.condition(x, torch.eye(2)[[0, 1] * 3]), plain(x))
-    layer = randomised(layer)
-    y = layer.condition(x, torch.eye(2)[[0] * 6])
-    assert not torch.allclose(y, layer.condition(x, torch.eye(2)[[1] * 6]))
-
-
 @pytest.mark.parametrize("norm", ["layer", "none"])
 @pytest.mark.parametrize("labels", ["concat", "projection"])
 def test_samples_stay_apart_without_batch_norm(norm, labels):
@@ -119,7 +109,6 @@ def test_discriminator_config_round_trip():
         ({"img_resolution": 4}, "img_resolution >= 8"),
         ({"channel_base": 7}, "channel_base >= half"),
         ({"channel_max": 0}, "channel_max >= 1"),
-        ({"labels": "beside"}, "labels of"),
         ({"c_dim": -1}, "c_dim >= 0"),
     ],
 )
@@ -131,6 +120,8 @@ def test_sizes_that_describe_no_network_are_refused(network, changes, message):
 def test_other_refusals():
     with pytest.raises(ValueError, match="norm of"):
         Discriminator(norm="group", **SMALL)
+    with pytest.raises(ValueError, match="labels of"):
+        Discriminator(labels="beside", **SMALL)
     network = Discriminator(c_dim=2, **SMALL)
     with pytest.raises(ValueError, match=r"expected img \[N, 3, 16, 16\]"):
         network(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2))

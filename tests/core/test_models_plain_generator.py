@@ -24,7 +24,7 @@ SMALL = {
     "dcgan-generator": (
         {"img_resolution": 16, "channel_base": 64},
         {"z_dim": 7, "c_dim": 3, "img_resolution": 32, "img_channels": 1, "channel_base": 96,
-         "channel_max": 10, "labels": "projection"},
+         "channel_max": 10},
     ),
     "r3gan-generator": (
         {"img_resolution": 8, "channel_base": 64, "channel_max": 16, "group_width": 8},

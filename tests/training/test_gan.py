@@ -391,3 +391,21 @@ def test_faces_come_nearer_to_unseen_faces(preset, tmp_path):
     seen = open_dataset(data).images(torch.arange(500)).float() / 255
     mean = seen.mean(dim=0, keepdim=True).expand_as(reals)
     assert score(samples, reals) < 0.5 * score(mean, reals)
+
+
+@pytest.mark.skipif(not FULL, reason="set GANVAS_FULL_CHECKS=1; takes minutes")
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", ["projection", "concat"])
+def test_digits_are_drawn_as_their_classes(labels, tmp_path):
+    """The full form: an independent classifier, trained on scikit-learn's digits, names samples."""
+    from .digits import classify, write_digits
+
+    settings = ["resolution=16", "batch=32", "channel_base=256", "ema_kimg=1", "total_kimg=16",
+                "lr=0.001", "lr_d=0.004", "mirror=false", f"labels={labels}"]  # fmt: skip
+    train("cgan-64", write_digits(tmp_path / "digits.zip"), tmp_path / "run", settings, say=str)
+    generator = ganvas.load(tmp_path / "run" / "model.safetensors").generator
+    right = []
+    for k in range(10):
+        images = torch.stack(list(sample_images(generator, range(50), class_index=k)))
+        right.append(classify(images).eq(k).float().mean())
+    assert torch.stack(right).mean() > 0.8

@@ -74,7 +74,8 @@ class DcganConfig(GanConfig):
         default="batch", description="normalisation in the discriminator"
     )
     labels: Literal["concat", "projection"] = Field(
-        default="concat", description="how labels enter, where the run is conditional"
+        default="concat",
+        description="how labels enter the discriminator, if the run is conditional",
     )
 
     @model_validator(mode="after")

@@ -182,7 +182,6 @@ def build_networks(config: GanConfig, c_dim: int) -> tuple[str, PlainGenerator, 
             img_resolution=size,
             channel_base=base,
             channel_max=most,
-            labels=config.labels,
         ),
         dcgan.Discriminator(
             c_dim=c_dim,
