@@ -63,6 +63,11 @@ class RunConfig(BaseModel):
         ge=0,
         description="samples per snapshot for the sliced Wasserstein distance; 0: off",
     )
+    fd_images: int = Field(
+        default=0,
+        ge=0,
+        description="samples per snapshot for fd_faces, on own features; 0: off",
+    )
     report: bool = Field(default=True, description="write report.html; needs ganvas[train]")
     tensorboard: bool = Field(
         default=False, description="write the log as TensorBoard events too; needs ganvas[train]"

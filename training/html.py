@@ -121,6 +121,9 @@ def _charts(
         if "swd_mean" in metrics:
             count = settings["swd_images"]
             caption += f" Sliced Wasserstein distance: {count} samples, no feature network."
+        if "fd_faces" in metrics:
+            count = settings["fd_images"]
+            caption += f" Frechet distance: {count} samples, the package's own features of faces."
         charts.append(_figure(_curves(shots, metrics), caption))
     if ticks:
         charts.append(_figure(_curves(ticks, _COST), "Cost by kimg."))

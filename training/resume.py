@@ -15,7 +15,8 @@ _IDENTITY = ("resolution", "batch", "seed", "grad_accum", "mirror")
 # A change of these changes no number of the run, and is not worth a word.
 _FREE = (
     "total_kimg", "snapshot_kimg", "tick_kimg", "keep", "workers", "device", "threads", "init",
-    "licence", "watch_images", "swd_images", "report", "tensorboard",
+    "licence", "watch_images", "swd_images", "fd_images",
+    "report", "tensorboard",
 )  # fmt: skip
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.metrics import nearest_neighbours, pairwise_diversity, sliced_wasserstein
+from ..core.metrics import (
+    Statistics,
+    frechet_distance,
+    nearest_neighbours,
+    pairwise_diversity,
+    sliced_wasserstein,
+)
+from ..core.metrics.extractors import FaceExtractor, load_face_extractor
 from ..core.metrics.modes import Modes
 from .config import RunConfig
 from .distributed import Ranks
@@ -25,7 +34,7 @@ class Scores:
     """Compares samples with real images of the training data.
 
     Args:
-        config: `watch_images` and `swd_images`.
+        config: `watch_images`, `swd_images` and `fd_images`.
         feed: the real images; the first ones serve as reference.
         ranks: draw the samples together.
     """
@@ -35,16 +44,27 @@ class Scores:
         self._feed = feed
         self._ranks = ranks
         self._modes: Modes | None = None
+        self._extractor: FaceExtractor | None = None
+        self._reference: Statistics | None = None
 
     def measure(self, system: System) -> dict[str, float]:
         """Numbers for the log; every rank takes part and gets the same ones.
 
         "diversity" is the root mean square difference of two samples over that of two real images,
         "modes" the share of the data in clusters that the samples visit, "swd_*" as
-        `core.metrics.sliced_wasserstein`.
+        `core.metrics.sliced_wasserstein`, "fd_faces" the Frechet distance on our own features.
         """
-        config = self._config
         values = system.evaluate()
+        if system.samples(np.arange(1)) is None:
+            return values
+        values |= self._compare_pixels(system)
+        if self._config.fd_images > 1:
+            values["fd_faces"] = self._frechet_distance(system)
+        return values
+
+    def _compare_pixels(self, system: System) -> dict[str, float]:
+        config = self._config
+        values: dict[str, float] = {}
         count = min(max(config.watch_images, config.swd_images), self._feed.count)
         fakes = self._samples(system, count) if count > 1 else None
         if fakes is None:
@@ -66,6 +86,27 @@ class Scores:
             values |= {f"swd_{level}": value for level, value in found.items()}
         return values
 
+    def _frechet_distance(self, system: System) -> float:
+        """Distance of samples to real images, every rank taking the features of its share."""
+        if self._extractor is None:
+            self._extractor = load_face_extractor(device=self._ranks.device)
+        count = min(self._config.fd_images, self._feed.count)
+        if self._reference is None:
+            chosen = torch.linspace(0, self._feed.count - 1, count).long()
+            self._reference = self._statistics(count, lambda own: self._images(chosen[own]))
+        fakes = self._statistics(count, lambda own: _unit(system.samples(own.numpy())))
+        return frechet_distance(fakes, self._reference)
+
+    def _statistics(self, count: int, images: Callable[[Tensor], Tensor]) -> Statistics:
+        """Features of images 0..count-1, of which each rank takes its share, a few at a time."""
+        assert self._extractor is not None
+        result = Statistics(self._extractor.dims)
+        own = torch.arange(self._ranks.rank, count, self._ranks.world)
+        for part in own.split(_CHUNK):
+            result.add(self._extractor(images(part)).features)
+        result.all_reduce(self._ranks.sum_, self._ranks.device)
+        return result
+
     def neighbours(self, system: System, count: int = 8) -> Tensor | None:
         """Samples and, below them, the training images nearest to them.
 
@@ -81,7 +122,7 @@ class Scores:
         chosen = torch.linspace(0, self._feed.count - 1, min(SEARCHED, self._feed.count)).long()
         best, nearest = torch.full((count,), torch.inf), torch.zeros_like(fakes)
         for part in chosen.unique().split(_CHUNK):
-            reals = self._feed.dataset.images(part).to(torch.float32).div_(255)
+            reals = self._images(part)
             index, distance = nearest_neighbours(fakes, reals)
             closer = distance < best
             best = torch.where(closer, distance, best)
@@ -90,8 +131,11 @@ class Scores:
 
     def _reals(self, count: int) -> Tensor:
         """Real images spread over the data, float32 0..1."""
-        chosen = torch.linspace(0, self._feed.count - 1, count).long()
-        return self._feed.dataset.images(chosen).to(torch.float32).div_(255)
+        return self._images(torch.linspace(0, self._feed.count - 1, count).long())
+
+    def _images(self, indices: Tensor) -> Tensor:
+        """Real images under these numbers, float32 0..1."""
+        return self._feed.dataset.images(indices).to(torch.float32).div_(255)
 
     def _samples(self, system: System, count: int) -> Tensor | None:
         """Samples 0..count-1, float32 0..1 on the CPU, each rank drawing its share."""
@@ -99,12 +143,18 @@ class Scores:
         drawn = system.samples(own)
         if drawn is None:
             return None
-        drawn = drawn.float().add(1).div(2).clamp(0, 1)
+        drawn = _unit(drawn)
         if self._ranks.world == 1:
             return drawn.cpu()
         everything = torch.zeros(count, *drawn.shape[1:], device=self._ranks.device)
         everything[torch.from_numpy(own)] = drawn.to(self._ranks.device)
         return self._ranks.sum_(everything).cpu()
+
+
+def _unit(images: Tensor | None) -> Tensor:
+    """Images from -1..1 to 0..1."""
+    assert images is not None
+    return images.float().add(1).div(2).clamp(0, 1)
 
 
 def alarms(values: dict[str, float]) -> list[str]:

@@ -82,6 +82,15 @@ def test_every_rank_draws_its_share_of_the_samples():
     assert (drawn[0][::2] == 0).all() and (drawn[0][1::2].flatten(1).sum(dim=1) > 0).all()
 
 
+def test_features_tell_copies_of_the_data_from_a_few_of_them():
+    scores, system = scores_of(range(400), fd_images=300, watch_images=0)
+    same = scores.measure(system)["fd_faces"]
+    system.shown = range(20)
+    few = scores.measure(system)["fd_faces"]
+    assert set(scores.measure(system)) == {"fd_faces"}
+    assert 0 <= same < 0.2 * few
+
+
 def test_neighbours_of_copies_are_the_originals():
     scores, system = scores_of([3, 77, 250])
     rows = scores.neighbours(system, count=3)
