@@ -16,6 +16,7 @@ from .configs.cyclegan import CycleGANConfig
 from .configs.gan import DcganConfig, MlpGanConfig, R3ganConfig
 from .configs.infogan import InfoGanConfig
 from .configs.pix2pix import Pix2PixConfig
+from .configs.progressive import PgganConfig, StyleGAN1Config
 from .configs.restorer import RestorerConfig
 from .configs.stackgan import StackGanConfig
 from .configs.stylegan2 import StyleGAN2Config
@@ -106,6 +107,51 @@ def _small_translation(total_kimg: float) -> dict[str, Any]:
     return _translation(total_kimg) | smaller
 
 
+def _growth(resolution: int, phase_kimg: float) -> dict[str, Any]:
+    """Equal phases of growth, and two more at the end."""
+    doublings = resolution.bit_length() - 4
+    total = (2 * doublings + 2) * phase_kimg
+    return {"total_kimg": total, "fade_kimg": phase_kimg, "stable_kimg": phase_kimg}
+
+
+def _pggan(resolution: int, batch: int, phase_kimg: float, channel_max: int) -> PgganConfig:
+    """Wasserstein distance with gradient penalty and drift, as published."""
+    return PgganConfig(
+        resolution=resolution,
+        batch=batch,
+        lr=0.001,
+        z_dim=channel_max,
+        channel_base=16 * channel_max,
+        channel_max=channel_max,
+        loss="wasserstein",
+        gp_weight=10.0,
+        drift_weight=0.001,
+        ema_kimg=10,
+        amp="bf16",
+        **_growth(resolution, phase_kimg),
+    )
+
+
+def _stylegan1(
+    resolution: int, batch: int, phase_kimg: float, channel_max: int, w_dim: int
+) -> StyleGAN1Config:
+    """Non-saturating loss with R1 of weight 10, as published."""
+    return StyleGAN1Config(
+        resolution=resolution,
+        batch=batch,
+        lr=0.001,
+        z_dim=w_dim,
+        w_dim=w_dim,
+        channel_base=16 * channel_max,
+        channel_max=channel_max,
+        loss="non-saturating",
+        r1_gamma=10.0,
+        ema_kimg=10,
+        amp="bf16",
+        **_growth(resolution, phase_kimg),
+    )
+
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -138,6 +184,34 @@ PRESETS: dict[str, Preset] = {
             "stylegan2-256",
             "StyleGAN2 at 256 px, published widths, for one large GPU or several",
             _published(resolution=256, batch=32, r1_gamma=0.4096),
+        ),
+        Preset(
+            "pggan-64",
+            "PGGAN grown from 8 to 64 px, small enough for two CPU cores",
+            _pggan(resolution=64, batch=32, phase_kimg=40, channel_max=128),
+        ),
+        *(
+            Preset(
+                f"pggan-{resolution}",
+                f"PGGAN grown from 8 to {resolution} px, published widths, for a GPU",
+                _pggan(resolution=resolution, batch=batch, phase_kimg=600, channel_max=512),
+            )
+            for resolution, batch in ((128, 32), (256, 16), (512, 16), (1024, 16))
+        ),
+        Preset(
+            "stylegan1-64",
+            "StyleGAN1 grown from 8 to 64 px, small enough for two CPU cores",
+            _stylegan1(resolution=64, batch=32, phase_kimg=40, channel_max=128, w_dim=128),
+        ),
+        *(
+            Preset(
+                f"stylegan1-{resolution}",
+                f"StyleGAN1 grown from 8 to {resolution} px, published widths, for a GPU",
+                _stylegan1(
+                    resolution=resolution, batch=batch, phase_kimg=600, channel_max=512, w_dim=512
+                ),
+            )
+            for resolution, batch in ((256, 16), (1024, 16))
         ),
         Preset(
             "vae-64",

@@ -10,6 +10,7 @@ from ..configs.cyclegan import CycleGANConfig
 from ..configs.gan import DcganConfig, MlpGanConfig, R3ganConfig
 from ..configs.infogan import InfoGanConfig
 from ..configs.pix2pix import Pix2PixConfig
+from ..configs.progressive import PgganConfig, StyleGAN1Config
 from ..configs.restorer import RestorerConfig
 from ..configs.stackgan import StackGanConfig
 from ..configs.stylegan2 import StyleGAN2Config
@@ -21,6 +22,7 @@ from .cyclegan import CycleGANSystem
 from .gan import GanSystem
 from .infogan import InfoGanSystem
 from .pix2pix import Pix2PixSystem
+from .progressive import PgganSystem, StyleGAN1System
 from .restorer import RestorerSystem
 from .stackgan import StackGanSystem
 from .stylegan2 import StyleGAN2System
@@ -29,13 +31,15 @@ from .vae_gan import VAEGANSystem
 
 SYSTEMS: dict[type[RunConfig], Callable[[Any, Feed, Ranks], System]] = {
     CycleGANConfig: CycleGANSystem,
+    Pix2PixConfig: Pix2PixSystem,
     DcganConfig: GanSystem,
     InfoGanConfig: InfoGanSystem,
     MlpGanConfig: GanSystem,
-    Pix2PixConfig: Pix2PixSystem,
+    PgganConfig: PgganSystem,
     R3ganConfig: GanSystem,
     RestorerConfig: RestorerSystem,
     StackGanConfig: StackGanSystem,
+    StyleGAN1Config: StyleGAN1System,
     StyleGAN2Config: StyleGAN2System,
     VAEConfig: VAESystem,
     VAEGANConfig: VAEGANSystem,
