@@ -80,7 +80,7 @@ def test_the_quickstart_from_the_first_screen_to_the_dropped_png(visit):
 def test_a_job_outlives_its_browser(visit):
     page, editor = visit.page, visit.editor
     visit.open_template("quickstart", 12)
-    visit.set("Ganvas_SampleLatents", "count", 40)
+    visit.set("Ganvas_SampleLatents", "count", 16)
     visit.run()
     wait(lambda: editor.queue.running and editor.queue.running.nodes)
     page.close()

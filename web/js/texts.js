@@ -18,7 +18,7 @@ const CHINESE = {
 
 /** A text in the page's language, English where there is no translation. */
 export function text(english) {
-  const locale = app.ui?.settings?.getSettingValue?.("Comfy.Locale") ?? "en";
+  const locale = app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en";
   return String(locale).startsWith("zh") ? (CHINESE[english] ?? english) : english;
 }
 
