@@ -23,6 +23,7 @@ MODULES = (
     "restore",
     "translate",
     "compare",
+    "measure",
     "output",
     "video",
 )
