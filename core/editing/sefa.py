@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from ..models import stylegan1, stylegan3
 from ..models.blocks import block_resolutions
+from ..models.plain_generator import PlainGenerator
 from .directions import Direction, check_scale, layer_range
 from .spread import check_count, fix_signs, sample_w
 
@@ -31,7 +33,15 @@ def style_weights(generator: AnyGenerator) -> list[Tensor]:
     the last toRGB alone. StyleGAN3: layer 0 places the input (rotation and shift), each further
     one is a convolution, the last toRGB. Equalised learning rate gains are included. float64 on
     the CPU.
+
+    Raises:
+        InputError: the generator has no styles.
     """
+    if isinstance(generator, PlainGenerator):
+        raise InputError(
+            "generator: expected one with styles (StyleGAN) for SeFa, got one that draws z "
+            "at once; method ganspace finds directions of any generator with latents"
+        )
     return [
         a.weight.detach().double().cpu() * float(getattr(a, "weight_gain", 1.0))
         for a in _affines(generator)

@@ -8,6 +8,7 @@ import torch
 import ganvas
 from ganvas.core.checkpoints import save
 from ganvas.core.checkpoints.registry import ARCHITECTURES
+from ganvas.core.editing import closed_form_directions, principal_directions
 from ganvas.core.errors import InputError
 from ganvas.core.latents import sample_latents, synthesize
 from ganvas.core.sampling import write_samples
@@ -170,3 +171,12 @@ def test_latents_are_drawn_and_synthesised_as_the_nodes_do(arch):
     assert torch.equal(latents.ws[1:], alone.ws)
     images = synthesize(generator, latents, "hash", chunk=1)
     torch.testing.assert_close(images[1:], synthesize(generator, alone, "hash"), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_directions_are_found_by_ganspace_and_refused_by_sefa(arch):
+    generator = build(arch)
+    with pytest.raises(InputError, match=r"expected one with styles .* method ganspace finds"):
+        closed_form_directions(generator, "hash", count=1)
+    (direction,) = principal_directions(generator, "hash", count=1, samples=256)
+    assert direction.vector.shape[-1] == generator.config.w_dim

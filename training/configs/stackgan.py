@@ -39,7 +39,7 @@ class StackGanConfig(RunConfig):
         default=0.05, ge=0, description="price of conditioning that is far from standard normal"
     )
     agree_weight: float = Field(
-        default=1.0,
+        default=10.0,
         ge=0,
         description="price of a second stage that, halved, departs from the first; 0: as published",
     )
