@@ -63,7 +63,7 @@ class Settings:
         seed: of the initial weights, the order of the images, mirrors and damage.
     """
 
-    steps: int = 2500
+    steps: int = 3000
     batch: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.05
