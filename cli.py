@@ -217,7 +217,13 @@ def train(
         str, typer.Option(help="auto (continue what is in --outdir), never, or a snapshot's path.")
     ] = "auto",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Two steps on synthetic images; nothing is kept.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Two steps on synthetic images, every phase among them, with a small batch and, "
+            "where that would be slow, at a low resolution: checks settings and installation, not "
+            "memory or speed. Nothing is kept.",
+        ),
     ] = False,
     list_: Annotated[bool, typer.Option("--list", help="Print the presets and stop.")] = False,
 ) -> None:

@@ -16,6 +16,8 @@ from ..core.errors import InputError
 # Beyond any run: within these bounds a wrong number cannot overflow or exhaust the memory.
 MAX_KIMG = 1e9
 MAX_CHANNELS = 65536
+DRY_RESOLUTION = 32
+"""At which `--dry-run` takes the steps of networks that would be slow on a CPU."""
 
 
 class RunConfig(BaseModel):

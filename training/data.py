@@ -15,11 +15,11 @@ Needs = Literal["images", "pairs", "domains"]
 """What a system learns from."""
 
 _WORDS: dict[Needs, str] = {
-    "images": "single images",
+    "images": "single images, as in --data FOLDER",
     "pairs": "pairs of images, as in --data pairs:PATH",
     "domains": "two domains of images, as in --data domains:PATH_A,PATH_B",
 }
-_PAIR_CHANNELS = 6
+_CHANNELS, _PAIR_CHANNELS = 3, 6
 
 
 class _Channels:
@@ -54,12 +54,15 @@ def open_images(name: str | Path, resolution: int, cache: Path, needs: Needs) ->
     """
     if str(name).startswith("domains:"):
         _check_kind("domains", needs)
-        return two_domains(open_domains(str(name), resolution, cache=cache))
+        domains = open_domains(str(name), resolution, cache=cache)
+        _check_colour(domains.a)
+        return two_domains(domains)
     if needs == "domains":
         _check_kind("pairs" if str(name).startswith("pairs:") else "images", needs)
     dataset = open_dataset(name, resolution, cache=cache)
     if dataset.channels != _PAIR_CHANNELS:
         _check_kind("images", needs)
+        _check_colour(dataset)
         return dataset
     _check_kind("pairs", needs)
     middle = _PAIR_CHANNELS // 2
@@ -80,8 +83,21 @@ def synthetic_images(resolution: int, needs: Needs) -> Images | TwoSets:
     return TwoSets(images, images, needs == "pairs", images.content_hash)
 
 
+def described(needs: Needs) -> str:
+    """What a system learns from, in words."""
+    return _WORDS[needs]
+
+
+def _check_colour(dataset: ImageDataset) -> None:
+    if dataset.channels != _CHANNELS:
+        raise InputError(
+            f"train: networks learn from images in colour, expected channels={_CHANNELS}, got "
+            f"{dataset.channels}"
+        )
+
+
 def _check_kind(kind: Needs, needs: Needs) -> None:
     if kind != needs:
         raise InputError(
-            f"train: this preset learns from {_WORDS[needs]}; the data are {_WORDS[kind]}"
+            f"train: this preset learns from {described(needs)}; the data are {described(kind)}"
         )

@@ -15,18 +15,16 @@ from ..core.errors import InputError
 from ..core.files import atomic_write, check_output_folder
 from . import distributed, html, snapshot
 from .config import RunConfig, override
-from .data import open_images, synthetic_images
+from .data import described, open_images, synthetic_images
 from .feed import Feed, Images, TwoSets, to_float
 from .presets import Preset, find_preset
 from .report import Reporter
 from .resume import compare, state_to_continue
 from .scores import Scores, alarms
 from .stopping import require_finite_losses, require_finite_tensors, stop_signals
-from .system import System
+from .system import System, grid_side
 from .systems import build
 from .transfer import initialise
-
-_REALS_COUNT, _REALS_COLUMNS = 64, 8  # the grid of real images that a run begins with
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,12 @@ def train(
     ranks = distributed.start(config.device)
     try:
         if not dry_run:
-            if data is None or outdir is None:
-                raise InputError("train: a data set and an output folder are needed")
+            if data is None:
+                raise InputError(
+                    f"train: --data is missing; this preset learns from {described(config.needs)}"
+                )
+            if outdir is None:
+                raise InputError("train: --outdir is missing, the folder of the run")
             return _run(row, config, ranks, data, Path(outdir), resume, say)
         small = config.model_copy(update=config.dry(ranks.world))
         with tempfile.TemporaryDirectory(prefix="ganvas-dry-run-") as folder:
@@ -178,7 +180,7 @@ class _Run:
             f"{where}step {first} to {config.total_steps}"
         )
         if state_path is None:
-            self.reporter.grid(html.REALS, _reals(self.dataset), columns=_REALS_COLUMNS)
+            self.reporter.grid(html.REALS, *_reals(self.dataset))
 
     def tick(self, step: int) -> None:
         """Log the losses since the last tick, after `step` steps."""
@@ -194,7 +196,8 @@ class _Run:
         tensors = self.system.state()
         require_finite_tensors(tensors, images / 1000, self.outdir)
         values = self.scores.measure(self.system)
-        neighbours = self.scores.neighbours(self.system) if last else None
+        side = grid_side(self.config.resolution)
+        neighbours = self.scores.neighbours(self.system, side) if last else None
         if self.ranks.main:
             threads = torch.get_num_threads()
             training = {
@@ -256,10 +259,14 @@ def _make_folder(outdir: Path) -> None:
         raise InputError(f"train: cannot write to {outdir} ({error.strerror or error})") from error
 
 
-def _reals(dataset: Images | TwoSets) -> Tensor:
-    """The first images, float32 -1..1; each row of them above one of their targets, if any."""
+def _reals(dataset: Images | TwoSets) -> tuple[Tensor, int]:
+    """The first images, float32 -1..1, and the columns to show them in.
+
+    Each row of images stands above one of their targets, if there are any.
+    """
     sets = [dataset.first, dataset.second] if isinstance(dataset, TwoSets) else [dataset]
-    count = min(_REALS_COUNT // len(sets), *map(len, sets))
-    rows = torch.arange(count).split(_REALS_COLUMNS)
+    side = grid_side(dataset.resolution)
+    count = min(side * side // len(sets), *map(len, sets))
+    rows = torch.arange(count).split(side)
     images = torch.cat([images.images(row) for row in rows for images in sets])
-    return to_float(images, torch.device("cpu"), False)
+    return to_float(images, torch.device("cpu"), False), side

@@ -28,6 +28,9 @@ from .regularisers import lazy_adam
 from .report import Headline
 from .snapshot import ModelFile
 
+_GRID_PIXELS = 2048
+_PIXELS_AT_ONCE = 32 * 256**2
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -178,6 +181,16 @@ class System(ABC):
         for name, module in self.networks.items():
             prefix = f"opt_{name.lower()}"
             optim.load_state_tensors(self._optimizers[name], module, prefix, tensors)
+
+
+def grid_side(resolution: int) -> int:
+    """Rows and columns of a grid of samples: 8, fewer where it would pass 2048 px."""
+    return max(2, min(8, _GRID_PIXELS // resolution))
+
+
+def drawn_at_once(resolution: int) -> int:
+    """Images drawn at once for grids and metrics, so that memory stays below a step's."""
+    return max(1, min(32, _PIXELS_AT_ONCE // resolution**2))
 
 
 @contextmanager

@@ -207,8 +207,10 @@ def test_resume_from_an_older_snapshot(tmp_path, images_zip, tiny):
 
 
 def test_data_and_folder_are_required(tmp_path, images_zip, tiny):
-    with pytest.raises(InputError, match="needed"):
+    with pytest.raises(InputError, match="--data is missing"):
         train(PRESET, None, tmp_path / "run", tiny, say=silent)
+    with pytest.raises(InputError, match="--outdir is missing"):
+        train(PRESET, images_zip, None, tiny, say=silent)
     with pytest.raises(InputError, match="no such folder or zip"):
         train(PRESET, tmp_path / "nothing", tmp_path / "run", tiny, say=silent)
 

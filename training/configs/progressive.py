@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
-from ..config import MAX_CHANNELS, MAX_KIMG, RunConfig
+from ..config import DRY_RESOLUTION, MAX_CHANNELS, MAX_KIMG, RunConfig
 from .gan import Loss
 
 
@@ -98,14 +98,14 @@ class ProgressiveConfig(RunConfig):
         return Stage(resolution, 1.0)
 
     def dry(self, ranks: int) -> dict[str, object]:
-        """One step before the last resolution, one while it fades in."""
+        """One step before a resolution, the last one if it is low, and one while it fades in."""
         changes = super().dry(ranks)
-        kimg = max(2, self.group) * self.grad_accum * ranks / 1000
-        start = max(4, self.resolution // 2)
+        step_kimg = changes["tick_kimg"]
+        assert isinstance(step_kimg, float)
         return changes | {
-            "start_resolution": start,
-            "stable_kimg": kimg,
-            "fade_kimg": 2 * kimg,
+            "start_resolution": max(4, min(self.resolution, DRY_RESOLUTION) // 2),
+            "stable_kimg": step_kimg,
+            "fade_kimg": 2 * step_kimg,
         }
 
 

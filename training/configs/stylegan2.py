@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..config import MAX_CHANNELS, RunConfig
+from ..config import DRY_RESOLUTION, MAX_CHANNELS, RunConfig
 
 STDDEV_GROUP = 4  # samples that share one minibatch standard deviation
 
@@ -57,5 +57,10 @@ class StyleGAN2Config(RunConfig):
         return min(STDDEV_GROUP, self.batch)
 
     def dry(self, ranks: int) -> dict[str, object]:
-        """Every regulariser in each step."""
-        return super().dry(ranks) | {"r1_interval": 1, "pl_interval": 1, "ada_interval": 1}
+        """Every regulariser in the first step, at a low resolution."""
+        return super().dry(ranks) | {
+            "resolution": min(self.resolution, DRY_RESOLUTION),
+            "r1_interval": 2,
+            "pl_interval": 2,
+            "ada_interval": 1,
+        }

@@ -20,11 +20,9 @@ from ..losses import LOSSES
 from ..mixing import mixed_styles
 from ..snapshot import ModelFile
 from ..streams import Stream, normal, seeds, uniforms
-from ..system import System, Trained, initial_weights
+from ..system import System, Trained, drawn_at_once, grid_side, initial_weights
 
 _BETAS = (0.0, 0.99)
-_GRID_COUNT, _GRID_COLUMNS = 64, 8
-_CHUNK = 32  # images drawn at once for grids and metrics, so that memory stays below a step's
 
 
 class ProgressiveSystem(System):
@@ -132,13 +130,14 @@ class ProgressiveSystem(System):
 
     def grid(self) -> tuple[Tensor, int]:
         """Fixed-seed samples of the averaged generator, at the resolution of the data."""
-        return self._full_size(np.arange(_GRID_COUNT), Stream.GRID), _GRID_COLUMNS
+        side = grid_side(self.config.resolution)
+        return self._full_size(np.arange(side * side), Stream.GRID), side
 
     @torch.no_grad()
     def _full_size(self, sample: np.ndarray, stream: Stream) -> Tensor:
         """Images of the stage, their pixels repeated up to the resolution of the data."""
-        chunks = [self.draw(part).float() for part in self.z(sample, stream).split(_CHUNK)]
-        images = torch.cat(chunks).clamp(-1, 1)
+        parts = self.z(sample, stream).split(drawn_at_once(self.stage.resolution))
+        images = torch.cat([self.draw(part).float() for part in parts]).clamp(-1, 1)
         while images.shape[-1] < self.config.resolution:
             images = doubled(images)
         return images

@@ -19,11 +19,9 @@ from ..feed import Feed
 from ..mixing import mixed_styles
 from ..snapshot import ModelFile
 from ..streams import Stream, normal, seeds
-from ..system import System, Trained, initial_weights
+from ..system import System, Trained, drawn_at_once, grid_side, initial_weights
 
 _BETAS = (0.0, 0.99)
-_GRID_COUNT, _GRID_COLUMNS = 64, 8
-_CHUNK = 32  # images drawn at once for grids and metrics, so that memory stays below a step's
 
 
 class StyleGAN2System(System):
@@ -228,7 +226,8 @@ class StyleGAN2System(System):
 
     def grid(self) -> tuple[Tensor, int]:
         """Fixed-seed samples of the averaged generator at truncation psi 1."""
-        return self._sample(np.arange(_GRID_COUNT), Stream.GRID), _GRID_COLUMNS
+        side = grid_side(self.config.resolution)
+        return self._sample(np.arange(side * side), Stream.GRID), side
 
     def samples(self, sample: np.ndarray) -> Tensor:
         """Samples of the averaged generator at truncation psi 1."""
@@ -237,7 +236,8 @@ class StyleGAN2System(System):
     @torch.no_grad()
     def _sample(self, sample: np.ndarray, stream: Stream) -> Tensor:
         """Images of the averaged generator with constant noise."""
-        z = normal(self.config.seed, stream, sample, (self.config.z_dim,)).to(self.ranks.device)
-        ema = self.averages["EMA"]
-        chunks = [ema(part, None, noise_mode="const").float() for part in z.split(_CHUNK)]
+        config, ema = self.config, self.averages["EMA"]
+        z = normal(config.seed, stream, sample, (config.z_dim,)).to(self.ranks.device)
+        parts = z.split(drawn_at_once(config.resolution))
+        chunks = [ema(part, None, noise_mode="const").float() for part in parts]
         return torch.cat(chunks).clamp(-1, 1)
