@@ -20,7 +20,7 @@ def parse_ranges(text: str, *, name: str, highest: int, most: int) -> list[int]:
     numbers: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not _is_number(first) or (dash and not _is_number(last)):
+        if not is_number(first, 10) or (dash and not is_number(last, 10)):
             raise InputError(f"{name}: expected numbers and ranges like 0-15,40, got {text[:80]!r}")
         low, high = int(first), int(last) if dash else int(first)
         if high < low or high > highest:
@@ -31,5 +31,9 @@ def parse_ranges(text: str, *, name: str, highest: int, most: int) -> list[int]:
     return numbers
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 10
+def is_number(text: str, digits: int = 9) -> bool:
+    """Whether a text is a whole number of at most `digits` ASCII digits, which `int` then reads.
+
+    `str.isdigit` alone also accepts superscripts, which `int` does not.
+    """
+    return text.isascii() and text.isdigit() and len(text) <= digits

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import InputError
+from ..ranges import is_number
 from .attributes import chosen_attributes
 from .description import Description, numbered
 from .geometry import CELEBA_SIZE
@@ -65,7 +66,7 @@ def parse_headed(lines: list[str], where: str) -> Table:
     if lines and "," in lines[0]:
         columns = tuple(cell.strip() for cell in lines[0].split(","))[1:]
         start, count = 1, len(lines) - 1
-    elif len(lines) >= 2 and lines[0].strip().isdigit() and len(lines[0].strip()) < 10:
+    elif len(lines) >= 2 and is_number(lines[0].strip()):
         columns, start, count = tuple(lines[1].split()), 2, int(lines[0])
     else:
         raise InputError(f"{where}: expected a count and a line of column names first")
@@ -83,7 +84,8 @@ def parse_single(lines: list[str], where: str) -> Table:
     Raises:
         InputError: another content.
     """
-    headed = bool(lines) and "," in lines[0] and not lines[0].rpartition(",")[2].strip().isdigit()
+    last = lines[0].rpartition(",")[2].strip() if lines else ""
+    headed = bool(lines) and "," in lines[0] and not is_number(last, 20)
     names, values = named_numbers(lines[int(headed) :], 1, where, 1 + int(headed))
     if (values != np.floor(values)).any() or (np.abs(values) >= 2**24).any():
         raise InputError(f"{where}: expected whole numbers")

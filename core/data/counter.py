@@ -50,10 +50,10 @@ def hash64(*keys: Key) -> UintArray:
     """64 well-mixed bits for each combination of keys, broadcast against each other.
 
     Args:
-        keys: integers or one-dimensional integer sequences; the order matters.
+        keys: integers, integer sequences or integer arrays; the order matters.
 
     Returns:
-        uint64 array [N], N the broadcast length.
+        uint64 array of the broadcast shape, [N] for sequences of length N; [1] for integers.
 
     Source: SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
     generators"), chained over the keys.
@@ -101,7 +101,7 @@ def permute(position: Key, n: int, *keys: Key) -> Tensor:
     half = max(1, ((n - 1).bit_length() + 1) // 2)
     key = np.broadcast_to(hash64(*keys, half), x.shape)
     shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
-    mixed = np.stack([hash64(key, round_) for round_ in range(_ROUNDS)])
+    mixed = hash64(key, np.arange(_ROUNDS)[:, None])  # [_ROUNDS, N]
     outside = np.arange(len(x))
     while len(outside):
         left, right, k = x[outside] >> shift, x[outside] & mask, mixed[:, outside]

@@ -86,13 +86,22 @@ def one_hot(classes: Tensor, count: int, where: str) -> Tensor:
 
 
 def parse_annotations(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object of a dataset.json file."""
+    """The JSON object of a dataset.json file, see `parse_object`."""
+    return parse_object(data, f"{where}: {LABEL_FILE}")
+
+
+def parse_object(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Raises:
+        InputError: starting with `where`: no JSON, nested absurdly deep, or no object.
+    """
     try:
         parsed = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: {LABEL_FILE} is not readable JSON ({error})") from error
+        raise InputError(f"{where}: not readable JSON ({error})") from error
     if not isinstance(parsed, dict):
-        raise InputError(f"{where}: {LABEL_FILE} must hold a JSON object")
+        raise InputError(f"{where}: expected a JSON object, got {type(parsed).__name__}")
     return parsed
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
+from ..ranges import is_number
 from .celeba import with_split
 from .description import Description
 from .sources import Layout, first_size
@@ -86,10 +87,10 @@ def ffhq_layout(store: Store, spec: Spec, folder: Path) -> Layout:
     known = Description()
     if table is not None and names:
         stems = [name.rpartition("/")[2].partition(".")[0] for name in names]
-        odd = next((stem for stem in stems if not (stem.isascii() and stem.isdigit())), None)
+        odd = next((stem for stem in stems if not is_number(stem, 12)), None)
         if odd is not None:
             raise InputError(f"{store.where}: expected numbers as file names, got {odd[:80]!r}")
-        known = parse_table(table, [int(stem[:12]) for stem in stems], TABLE)
+        known = parse_table(table, [int(stem) for stem in stems], TABLE)
         assert known.landmarks is not None
         side, _ = first_size(store, names) or (FULL_SIDE, FULL_SIDE)
         known = replace(known, landmarks=known.landmarks * (side / FULL_SIDE))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .description import MAX_NUMBER, MAX_ONE_HOT, describe, one_hot
+from .description import MAX_NUMBER, MAX_ONE_HOT, describe, one_hot, parse_object
 from .tables import MAX_TEXT_BYTES, read_bounded, text_lines
 
 _MAX_COLUMNS = 65536
@@ -67,12 +66,7 @@ def read_labels(path: Path) -> GivenLabels:
 
 def parse_json(data: bytes, where: str) -> GivenLabels:
     """See `read_labels`."""
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not readable JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{where}: expected a JSON object")
+    content = parse_object(data, where)
     if "labels" not in content:
         content = {"labels": [[name, label] for name, label in content.items()]}
     rows = content["labels"]

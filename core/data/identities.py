@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..ranges import is_number
 from .description import Description, numbered, one_hot
 from .sources import Layout
 from .spec import Spec
@@ -95,14 +96,14 @@ def parse_pairs(lines: Sequence[str], rows: Mapping[str, int], where: str) -> to
         InputError: another content, a wrong count, or an image that is not there.
     """
     head = lines[0].split() if lines else []
-    if not 1 <= len(head) <= 2 or not all(_is_number(text) for text in head):
+    if not 1 <= len(head) <= 2 or not all(is_number(text) for text in head):
         raise InputError(f"{where}: expected one or two counts in the first line")
     expected = 2 * int(head[-1]) * (int(head[0]) if len(head) == 2 else 1)
     if len(lines) - 1 != expected:
         raise InputError(f"{where}: announces {expected} pairs, has {len(lines) - 1}")
 
     def row(person: str, number: str, line: int) -> int:
-        stem = f"{person}_{int(number):04d}" if _is_number(number) else f"{person}_{number}"
+        stem = f"{person}_{int(number):04d}" if is_number(number) else f"{person}_{number}"
         if stem not in rows:
             raise InputError(f"{where}: line {line}: no image {stem[:80]}")
         return rows[stem]
@@ -119,10 +120,6 @@ def parse_pairs(lines: Sequence[str], rows: Mapping[str, int], where: str) -> to
         else:
             raise InputError(f"{where}: line {number}: expected 3 or 4 words, got {line[:80]!r}")
     return torch.tensor(found, dtype=torch.int64).reshape(-1, 3)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 9
 
 
 def classes_layout(layout: Layout) -> Layout:

@@ -26,7 +26,7 @@ from .description import LABEL_FILE, Description
 from .geometry import CROPS, FACE_CROPS, FILTERS, NO_LANDMARKS, choose_square, cut
 from .given_labels import read_labels
 from .opening import layout_of, recognise
-from .sources import MAX_SIDE, Layout, Progress
+from .sources import MAX_SIDE, Layout, Progress, named
 from .spec import Spec, parse_spec
 
 FORMAT = 1
@@ -74,11 +74,9 @@ class _Job:
         pixels = decode_rgb(layout.store.read(name), name, self.conversion)
         points = None if known.landmarks is None else known.landmarks[row].numpy()
         height, width = pixels.shape[:2]
-        try:
+        with named(name):
             square = choose_square(layout.crop, width, height, points, known.landmark_names)
             small = cut(pixels, square, self.size, self.filter_name)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
         buffer = io.BytesIO()
         Image.fromarray(small).save(buffer, "PNG")
         moved = None if points is None else square.to_result(points, self.size)

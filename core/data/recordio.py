@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 from ..errors import InputError
 from ..files import check_input_file
+from ..ranges import is_number
 from .decode import HEADER_BYTES
 from .description import Description, numbered
 from .identities import with_enough_images
@@ -49,7 +50,7 @@ def parse_index(lines: Sequence[str], size: int, where: str) -> list[tuple[int, 
     found: dict[int, int] = {}
     for number, line in enumerate(lines, 1):
         cells = line.split()
-        good = len(cells) == 2 and all(c.isascii() and c.isdigit() and len(c) < 16 for c in cells)
+        good = len(cells) == 2 and all(is_number(cell, 15) for cell in cells)
         if not good or int(cells[1]) >= size or int(cells[0]) in found:
             raise InputError(f"{where}: line {number}: expected a key and an offset below {size}")
         found[int(cells[0])] = int(cells[1])

@@ -104,13 +104,13 @@ class TarStore:
 
     def _index(self, cache: Path | None) -> list[list[Member]]:
         """Members of each shard, from the index in the cache folder where that is up to date."""
+        if cache is None:
+            return [list(members(shard)) for shard in self._shards]
         state = [
             [shard.name, stat.st_size, stat.st_mtime_ns]
             for shard in self._shards
             for stat in [shard.stat()]
         ]
-        if cache is None:
-            return [list(members(shard)) for shard in self._shards]
         places = "\n".join(str(shard.resolve()) for shard in self._shards)
         key = hashlib.sha256(places.encode("utf-8", "surrogateescape")).hexdigest()
         path = cache / f"shards-{key[:24]}.json"

@@ -180,7 +180,8 @@ class EncodedSource:
             sizes.append(size)
             rows.append((name, entry.length, entry.crc))
         if reading.skip_errors:
-            bad = self._damaged(layout, names, digest(rows, layout.crop), reading)
+            key = digest([*rows, *layout.rows], layout.crop)
+            bad = self._damaged(layout, names, key, reading)
             skipped = sorted([*skipped, *bad.items()])
             kept = [i for i, name in enumerate(names) if name not in bad]
             names, sizes, rows = ([column[i] for i in kept] for column in (names, sizes, rows))
@@ -202,7 +203,7 @@ class EncodedSource:
                 image = decode_rgb(self._store.read(name), self._called(name))
                 if layout.crop in FACE_CROPS and known.landmarks is not None:
                     points = known.landmarks[rows[name]].numpy()
-                    with _named(self._called(name)):
+                    with named(self._called(name)):
                         _cut(image, layout.crop, points, known.landmark_names, 8)
             except InputError as error:
                 bad[name] = str(error)
@@ -222,7 +223,7 @@ class EncodedSource:
             return known
         moved = []
         for name, size, points in zip(self._names, sizes, known.landmarks.numpy(), strict=True):
-            with _named(self._called(name)):
+            with named(self._called(name)):
                 square = choose_square(self._crop, *size, points, known.landmark_names)
             moved.append(square.to_result(points, self.resolution))
         return replace(known, landmarks=torch.from_numpy(np.stack(moved)))
@@ -244,7 +245,7 @@ class EncodedSource:
         image = decode_rgb(self._store.read(self._names[row]), where)
         if self._resized:
             points = None if self._points is None else self._points[row].numpy()
-            with _named(where):
+            with named(where):
                 image = _cut(image, self._crop, points, self._point_names, self.resolution)
         elif image.shape != (self.resolution, self.resolution, 3):
             raise InputError(f"{where}: changed since the data set was opened")
@@ -252,7 +253,7 @@ class EncodedSource:
 
 
 @contextmanager
-def _named(where: str) -> Iterator[None]:
+def named(where: str) -> Iterator[None]:
     """Put an image's name before what is wrong with it."""
     try:
         yield
@@ -289,7 +290,7 @@ def check_squares(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -
         common_size(sizes, names, layout.store.where)
     if layout.crop not in (*FACE_CROPS, "none"):
         for size, name in dict(zip(sizes, names, strict=True)).items():
-            with _named(f"{layout.store.where}: {name}"):
+            with named(f"{layout.store.where}: {name}"):
                 choose_square(layout.crop, *size, None, None)
     odd = next((size for size in sizes if size[0] != size[1]), None)
     if layout.crop == "none" and odd is not None:

@@ -19,18 +19,11 @@ from ganvas.core.data.sources import EncodedSource, Layout, Reading
 from ganvas.core.data.stores import ZipStore
 from ganvas.core.errors import InputError
 
+from .image_files import encoded, write
+
 
 def pixels(number, size=16):
     return np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
-
-
-def png(image, **options):
-    buffer = io.BytesIO()
-    kind = options.pop("format", "PNG")
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
-        buffer, kind, **options
-    )
-    return buffer.getvalue()
 
 
 def zip_of(path, files, compression=zipfile.ZIP_STORED):
@@ -44,20 +37,16 @@ def zip_of(path, files, compression=zipfile.ZIP_STORED):
 def store(request, tmp_path):
     """A function that stores named files as a folder or as an archive, and gives its path."""
 
-    def write(files):
+    def stored(files):
         if request.param == "zip":
             return zip_of(tmp_path / "images.zip", files)
-        for name, data in files.items():
-            target = tmp_path / "images" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-        return tmp_path / "images"
+        return write(tmp_path / "images", files)
 
-    return write
+    return stored
 
 
 def test_images_come_out_as_they_went_in(store):
-    path = store({f"a{i % 2}/img{i}.png": png(pixels(i)) for i in range(5)})
+    path = store({f"a{i % 2}/img{i}.png": encoded(pixels(i)) for i in range(5)})
     dataset = open_dataset(path)
     assert (len(dataset), dataset.resolution, dataset.name) == (5, 16, "images")
     assert dataset.labels is None
@@ -73,21 +62,21 @@ def test_images_come_out_as_they_went_in(store):
 
 
 def test_batches_do_not_share_memory_with_the_cache(store):
-    dataset = open_dataset(store({"0.png": png(pixels(0))}))
+    dataset = open_dataset(store({"0.png": encoded(pixels(0))}))
     dataset.images([0]).zero_()
     dataset[0].zero_()
     assert int(dataset[0].max()) > 0
 
 
 def test_uncached_reading_gives_the_same(store):
-    path = store({f"{i}.png": png(pixels(i)) for i in range(4)})
+    path = store({f"{i}.png": encoded(pixels(i)) for i in range(4)})
     cached, plain = open_dataset(path), open_dataset(path, cache_bytes=0)
     assert torch.equal(cached.images([2, 0, 2]), plain.images([2, 0, 2]))
 
 
 @pytest.mark.parametrize("index", [5, -6])
 def test_indices_outside_are_refused(store, index):
-    dataset = open_dataset(store({f"{i}.png": png(pixels(i)) for i in range(5)}))
+    dataset = open_dataset(store({f"{i}.png": encoded(pixels(i)) for i in range(5)}))
     with pytest.raises(IndexError):
         dataset[index]
     with pytest.raises(IndexError):
@@ -95,7 +84,7 @@ def test_indices_outside_are_refused(store, index):
 
 
 def test_a_dataset_survives_pickling(store):
-    dataset = open_dataset(store({f"{i}.png": png(pixels(i)) for i in range(3)}))
+    dataset = open_dataset(store({f"{i}.png": encoded(pixels(i)) for i in range(3)}))
     before = dataset.images([0, 1, 2])
     again = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(again.images([0, 1, 2]), before)
@@ -107,7 +96,7 @@ def test_class_labels_become_one_hot(store):
     labels = {"labels": [["b.png", 2], ["a.png", 0]]}
     text = json.dumps(labels).encode()
     dataset = open_dataset(
-        store({"a.png": png(pixels(0)), "b.png": png(pixels(1)), "dataset.json": text})
+        store({"a.png": encoded(pixels(0)), "b.png": encoded(pixels(1)), "dataset.json": text})
     )
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [[1, 0, 0], [0, 0, 1]]
@@ -115,7 +104,7 @@ def test_class_labels_become_one_hot(store):
 
 def test_vector_labels_are_kept(store):
     labels = json.dumps({"labels": [["a.png", [0.5, -1]], ["b.png", [2, 3]]]}).encode()
-    files = {"a.png": png(pixels(0)), "b.png": png(pixels(1)), "dataset.json": labels}
+    files = {"a.png": encoded(pixels(0)), "b.png": encoded(pixels(1)), "dataset.json": labels}
     dataset = open_dataset(store(files))
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [[0.5, -1], [2, 3]]
@@ -138,18 +127,20 @@ def test_vector_labels_are_kept(store):
 )
 def test_bad_labels_are_one_sentence(store, text, message):
     with pytest.raises(InputError, match=message):
-        open_dataset(store({"a.png": png(pixels(0)), "dataset.json": text.encode()}))
+        open_dataset(store({"a.png": encoded(pixels(0)), "dataset.json": text.encode()}))
 
 
 def test_mixed_sizes_are_one_error_with_an_example(store):
-    path = store({"a.png": png(pixels(0)), "b.png": png(pixels(1)), "c.png": png(pixels(2, 8))})
+    path = store(
+        {"a.png": encoded(pixels(0)), "b.png": encoded(pixels(1)), "c.png": encoded(pixels(2, 8))}
+    )
     with pytest.raises(InputError, match=r"2 of 3 are 16x16, but c\.png is 8x8"):
         open_dataset(path)
 
 
 def test_oblong_images_are_refused(store):
     with pytest.raises(InputError, match="square, these are 16x8"):
-        open_dataset(store({"a.png": png(pixels(0)[:8])}))
+        open_dataset(store({"a.png": encoded(pixels(0)[:8])}))
 
 
 def test_empty_data_is_refused(store):
@@ -164,18 +155,21 @@ def test_nothing_there_is_refused(tmp_path):
 
 def test_hidden_files_and_segmentations_are_left_out(store):
     names = ["a.png", ".b.png", "__MACOSX/._a.png", "segmentation/a.png"]
-    path = store({name: png(pixels(0)) for name in names})
+    path = store({name: encoded(pixels(0)) for name in names})
     assert len(open_dataset(path)) == 1
 
 
 @pytest.mark.parametrize(
     "make,message",
     [
-        (lambda: png(Image.new("I;16", (16, 16))), "16-bit"),
-        (lambda: png(Image.new("CMYK", (16, 16)), format="JPEG"), "CMYK"),
-        (lambda: png(pixels(0), save_all=True, append_images=[Image.fromarray(pixels(1))]), "anim"),
-        (lambda: png(Image.new("RGBA", (16, 16), (9, 9, 9, 100))), "transparent"),
-        (lambda: png(pixels(0))[:300], r"bad\.png: damaged"),
+        (lambda: encoded(Image.new("I;16", (16, 16))), "16-bit"),
+        (lambda: encoded(Image.new("CMYK", (16, 16)), "JPEG"), "CMYK"),
+        (
+            lambda: encoded(pixels(0), save_all=True, append_images=[Image.fromarray(pixels(1))]),
+            "anim",
+        ),
+        (lambda: encoded(Image.new("RGBA", (16, 16), (9, 9, 9, 100))), "transparent"),
+        (lambda: encoded(pixels(0))[:300], r"bad\.png: damaged"),
         (lambda: b"\x89PNG\r\n\x1a\n", r"bad\.png: "),
         (lambda: b"hello", "not an image"),
         (lambda: b"", "not an image"),
@@ -183,7 +177,7 @@ def test_hidden_files_and_segmentations_are_left_out(store):
     ids=["16-bit", "cmyk", "animated", "transparent", "truncated", "header", "text", "empty"],
 )
 def test_unusable_images_are_named(store, make, message):
-    path = store({"good.png": png(pixels(0)), "sub/bad.png": make()})
+    path = store({"good.png": encoded(pixels(0)), "sub/bad.png": make()})
     with pytest.raises(InputError, match=message) as caught:
         open_dataset(path).images([0, 1])
     assert "sub/bad.png" in str(caught.value)
@@ -209,7 +203,7 @@ def test_16_bit_rgb_png_is_refused(store):
 
 def test_opaque_alpha_and_grey_are_read_as_rgb(store):
     rgba = np.dstack([pixels(0), np.full((16, 16), 255, np.uint8)])
-    dataset = open_dataset(store({"a.png": png(rgba), "b.png": png(pixels(1)[..., 0])}))
+    dataset = open_dataset(store({"a.png": encoded(rgba), "b.png": encoded(pixels(1)[..., 0])}))
     assert torch.equal(dataset[0], torch.from_numpy(pixels(0)).permute(2, 0, 1))
     assert torch.equal(dataset[1], torch.from_numpy(pixels(1)[..., 0]).expand(3, -1, -1))
 
@@ -220,13 +214,13 @@ def test_exif_orientation_is_applied(store, format, suffix):
     image.paste((255, 255, 255), (0, 0, 8, 16))  # the left half is white
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the left side becomes the top
-    data = png(image, format=format, exif=exif)
+    data = encoded(image, format, exif=exif)
     upright = open_dataset(store({f"a.{suffix}": data}))[0].float().mean(0)
     assert float(upright[:8].mean()) > 250 and float(upright[8:].mean()) < 5
 
 
 def test_lower_resolutions_are_block_means(store):
-    path = store({f"{i}.png": png(pixels(i)) for i in range(3)})
+    path = store({f"{i}.png": encoded(pixels(i)) for i in range(3)})
     full, small = open_dataset(path), open_dataset(path, 4)
     exact = torch.nn.functional.avg_pool2d(full.images([0, 1, 2]).double(), 4)
     assert small[0].shape == (3, 4, 4)
@@ -243,22 +237,22 @@ def test_block_means_in_two_stages_differ_by_rounding_only():
 @pytest.mark.parametrize("resolution", [0, -4, 5, 12, 32])
 def test_other_resolutions_are_refused(store, resolution):
     with pytest.raises(InputError, match="power of two"):
-        open_dataset(store({"a.png": png(pixels(0))}), resolution)
+        open_dataset(store({"a.png": encoded(pixels(0))}), resolution)
 
 
 def test_content_hash_follows_the_content_not_the_place(tmp_path):
-    files = {f"{i}.png": png(pixels(i)) for i in range(3)}
+    files = {f"{i}.png": encoded(pixels(i)) for i in range(3)}
     a = open_dataset(zip_of(tmp_path / "a.zip", files))
     reordered = dict(reversed(files.items()))
     b = open_dataset(zip_of(tmp_path / "b.zip", reordered, zipfile.ZIP_DEFLATED))
-    changed = open_dataset(zip_of(tmp_path / "c.zip", {**files, "1.png": png(pixels(9))}))
+    changed = open_dataset(zip_of(tmp_path / "c.zip", {**files, "1.png": encoded(pixels(9))}))
     renamed = open_dataset(zip_of(tmp_path / "d.zip", {f"x{k}": v for k, v in files.items()}))
     assert a.content_hash == b.content_hash
     assert len({a.content_hash, changed.content_hash, renamed.content_hash}) == 3
 
 
 def test_archives_that_declare_too_much_are_refused(tmp_path, monkeypatch):
-    path = zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))})
+    path = zip_of(tmp_path / "a.zip", {"a.png": encoded(pixels(0))})
     monkeypatch.setattr("ganvas.core.data.stores.MAX_ENTRY_BYTES", 100)
     with pytest.raises(InputError, match=r"a\.png: declares \d+ bytes, more than 100"):
         open_dataset(path)
@@ -275,14 +269,14 @@ def test_impossible_compression_is_refused(tmp_path):
 
 
 def test_images_that_declare_too_many_pixels_are_refused(store):
-    data = bytearray(png(pixels(0)))
+    data = bytearray(encoded(pixels(0)))
     data[16:24] = (60000).to_bytes(4, "big") * 2
     with pytest.raises(InputError):
         open_dataset(store({"a.png": bytes(data)}))
 
 
 def test_damaged_archives_are_refused(tmp_path):
-    path = zip_of(tmp_path / "a.zip", {f"{i}.png": png(pixels(i)) for i in range(3)})
+    path = zip_of(tmp_path / "a.zip", {f"{i}.png": encoded(pixels(i)) for i in range(3)})
     whole = path.read_bytes()
     for keep in (0, 10, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:keep])
@@ -291,7 +285,7 @@ def test_damaged_archives_are_refused(tmp_path):
 
 
 def test_a_flipped_byte_is_found_by_the_checksum(tmp_path):
-    path = zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))})
+    path = zip_of(tmp_path / "a.zip", {"a.png": encoded(pixels(0))})
     data = bytearray(path.read_bytes())
     data[200] ^= 1
     path.write_bytes(data)
@@ -300,15 +294,15 @@ def test_a_flipped_byte_is_found_by_the_checksum(tmp_path):
 
 
 def test_a_file_that_changes_underfoot_is_named(tmp_path):
-    (tmp_path / "a.png").write_bytes(png(pixels(0)))
+    (tmp_path / "a.png").write_bytes(encoded(pixels(0)))
     dataset = open_dataset(tmp_path)
-    (tmp_path / "a.png").write_bytes(png(pixels(0, 8)))
+    (tmp_path / "a.png").write_bytes(encoded(pixels(0, 8)))
     with pytest.raises(InputError, match="changed since"):
         dataset[0]
 
 
 def test_sources_close_and_open_again(tmp_path):
-    store = ZipStore(zip_of(tmp_path / "a.zip", {"a.png": png(pixels(0))}))
+    store = ZipStore(zip_of(tmp_path / "a.zip", {"a.png": encoded(pixels(0))}))
     source = EncodedSource(Layout(store, store.names), Reading())
     dataset = ImageDataset(source, cache_bytes=0)
     before = dataset[0]
@@ -319,7 +313,7 @@ def test_sources_close_and_open_again(tmp_path):
 @pytest.fixture
 def partly_bad(store):
     """Four images, one cut off, one no image at all."""
-    files = {f"{i}.png": png(pixels(i)) for i in range(4)}
+    files = {f"{i}.png": encoded(pixels(i)) for i in range(4)}
     files["1.png"] = files["1.png"][:300]
     files["2.png"] = b"no image"
     labels = {"labels": [[f"{i}.png", i] for i in range(4)]}
@@ -340,10 +334,10 @@ def test_unreadable_images_are_skipped_by_choice_only(partly_bad, caplog):
 
 def test_skipped_images_count_in_the_content_hash(tmp_path, partly_bad):
     skipping = open_dataset(partly_bad, on_error="skip")
-    good = {f"{i}.png": png(pixels(i)) for i in (0, 3)}
+    good = {f"{i}.png": encoded(pixels(i)) for i in (0, 3)}
     without = open_dataset(zip_of(tmp_path / "good.zip", good))
     assert skipping.content_hash != without.content_hash
-    whole = zip_of(tmp_path / "whole.zip", {f"{i}.png": png(pixels(i)) for i in range(3)})
+    whole = zip_of(tmp_path / "whole.zip", {f"{i}.png": encoded(pixels(i)) for i in range(3)})
     assert open_dataset(whole, on_error="skip").content_hash == open_dataset(whole).content_hash
 
 
@@ -364,6 +358,20 @@ def test_what_was_skipped_is_remembered(partly_bad, tmp_path, monkeypatch):
         open_dataset(partly_bad, on_error="skip", cache=cache)
 
 
+def test_a_face_is_tried_again_once_its_landmarks_are_mended(store, tmp_path):
+    def opened(second):
+        places = ["left_eye", "right_eye", "mouth_left", "mouth_right"]
+        marks = [[[5, 6], [11, 6], [6, 11], [10, 11]], second]
+        records = [{"name": f"{i}.png", "landmarks": own} for i, own in enumerate(marks)]
+        text = json.dumps({"ganvas": {"landmarks": places, "images": records}}).encode()
+        path = store({**{f"{i}.png": encoded(pixels(i)) for i in range(2)}, "dataset.json": text})
+        kind = "zip" if path.suffix == ".zip" else "folder"
+        return open_dataset(f"{kind}:{path},crop=face,on_error=skip", 8, cache=tmp_path / "cache")
+
+    assert [name for name, _ in opened([[8, 8]] * 4).skipped] == ["1.png"]
+    assert opened([[5, 6], [11, 6], [6, 11], [10, 11]]).skipped == []
+
+
 def test_nothing_readable_is_refused(store):
     with pytest.raises(InputError, match="none of 1 images is readable"):
         open_dataset(store({"a.png": b"x"}), on_error="skip")
@@ -371,9 +379,9 @@ def test_nothing_readable_is_refused(store):
 
 def test_a_phones_picture_with_previews_is_one_picture(store):
     photograph = Image.fromarray(pixels(0))
-    data = png(photograph, format="MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+    data = encoded(photograph, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
     dataset = open_dataset(store({"a.jpg": data}))
-    with Image.open(io.BytesIO(png(photograph, format="JPEG"))) as expected:
+    with Image.open(io.BytesIO(encoded(photograph, "JPEG"))) as expected:
         assert torch.equal(dataset[0], torch.from_numpy(np.array(expected)).permute(2, 0, 1))
 
 
@@ -381,17 +389,17 @@ def test_a_phones_picture_with_previews_is_one_picture(store):
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_sizes_of_jpegs_are_read_without_decoding(options, mode):
     image = Image.fromarray(pixels(0)[:, :9]).convert(mode)
-    data = png(image, format="JPEG", **options)
+    data = encoded(image, "JPEG", **options)
     assert jpeg_size(data) == (9, 16)
     with_data = Image.Exif()
     with_data[0x0112] = 1
-    assert jpeg_size(png(image, format="JPEG", exif=with_data)) is None
-    assert jpeg_size(png(image.convert("CMYK"), format="JPEG")) is None
+    assert jpeg_size(encoded(image, "JPEG", exif=with_data)) is None
+    assert jpeg_size(encoded(image.convert("CMYK"), "JPEG")) is None
     assert jpeg_size(data[:8]) is None
 
 
 def test_opening_decodes_nothing(store, monkeypatch):
-    path = store({"a.png": png(pixels(0)), "b.jpg": png(pixels(1), format="JPEG")})
+    path = store({"a.png": encoded(pixels(0)), "b.jpg": encoded(pixels(1), "JPEG")})
 
     def decoded(*arguments):
         raise AssertionError("an image was decoded")
