@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from ..core import editing
-from ..core.editing.mixing import ARRANGEMENTS
+from ..core.editing.mixing import ARRANGEMENTS, MAX_LATENTS
 from ..core.editing.walk import MOTIONS
 from ..core.ranges import parse_ranges
 from .context import Context
 from .convert import check_image
 from .spec import Bool, Choice, Float, Image, Int, Latents, Text, node
-
-MAX_PICKS = 65_536
 
 
 @node(
@@ -66,7 +64,7 @@ def interpolate(
     latents: Latents,
     latents_b: Latents,
     amounts: Text = "0, 0.25, 0.5, 0.75, 1",
-    arrangement: Annotated[str, Choice(("pairs", "grid"))] = "pairs",
+    arrangement: Annotated[str, Choice(ARRANGEMENTS)] = "pairs",
 ) -> Latents:
     """Blend pairs of faces in latent space, from one to the other.
 
@@ -173,4 +171,4 @@ def pick_images(ctx: Context, image: Image, indices: Text = "0") -> Image:
 
 def _chosen(text: str, count: int) -> list[int]:
     """Read indices of a batch of `count`."""
-    return parse_ranges(text, name="indices", highest=count - 1, most=MAX_PICKS)
+    return parse_ranges(text, name="indices", highest=count - 1, most=MAX_LATENTS)

@@ -29,7 +29,7 @@ def combine_directions(directions: Sequence[Direction], weights: Sequence[float]
     """
     head = directions[0]
     for k, each in enumerate(directions):
-        check_same_generator(each, head.model_hash, name=_socket(k))
+        _check_partner(each, head, name=_socket(k))
     first = min(each.first_layer for each in directions)
     last = max(each.last_layer for each in directions)
     rows = torch.zeros(last - first + 1, head.vector.shape[-1])
@@ -58,7 +58,7 @@ def project_out(direction: Direction, others: Sequence[Direction]) -> Direction:
         InputError: they belong to different generators, or nothing is left.
     """
     for k, each in enumerate(others):
-        check_same_generator(each, direction.model_hash, name=_socket(k + 1))
+        _check_partner(each, direction, name=_socket(k + 1))
     rows = direction.rows.double().clone()
     for k in range(len(rows)):
         layer = direction.first_layer + k
@@ -77,6 +77,16 @@ def project_out(direction: Direction, others: Sequence[Direction]) -> Direction:
     name = f"{direction.name} without {', '.join(each.name for each in others)}"
     first, last = direction.first_layer, direction.last_layer
     return Direction(_plain(rows.float()), first, last, direction.model_hash, name)
+
+
+def _check_partner(direction: Direction, other: Direction, *, name: str) -> None:
+    """Refuse a direction of another generator, or of another width, as a foreign file may hold."""
+    check_same_generator(direction, other.model_hash, name=name)
+    if direction.vector.shape[-1] != other.vector.shape[-1]:
+        raise InputError(
+            f"{name}: expected {other.vector.shape[-1]} numbers in each layer, "
+            f"got {direction.vector.shape[-1]}"
+        )
 
 
 def _orthonormal(vectors: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from .directions import layer_range
 
 ARRANGEMENTS = ("grid", "pairs")
 MAX_LATENTS = 65_536
+"""Latents of one batch; more is mostly a mistyped number."""
 
 
 def check_partner(latents: Latents, other: Latents, *, name: str) -> None:

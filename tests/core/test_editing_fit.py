@@ -83,16 +83,18 @@ def test_the_fit_is_the_ridge_whose_left_out_error_is_least():
     scores = (latents.ws[:, 0, 0] + torch.randn(25, generator=rng)).double().numpy()
     x = latents.ws[:, 0].double().numpy()
     largest = np.linalg.svd(x - x.mean(0), compute_uv=False)[0] ** 2
-    errors, slopes = [], []
-    for penalty in PENALTIES:
+    # One target for each penalty, so that every left-out latent is fitted to once.
+    model = Ridge(alpha=largest * np.array(PENALTIES))
+    targets = np.tile(scores[:, None], len(PENALTIES))
+    foretold = cross_val_predict(model, x, targets, cv=LeaveOneOut())
+    slopes = model.fit(x, targets).coef_
+    u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    errors = []
+    for k, penalty in enumerate(PENALTIES):
         # Left-out residuals of the closed form keep the mean of all latents and all scores.
-        model = Ridge(alpha=penalty * largest)
-        u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
         hat = u @ np.diag(s**2 / (s**2 + penalty * largest)) @ u.T + 1 / len(x)
         errors.append(np.mean(((scores - hat @ scores) / (1 - np.diag(hat))) ** 2))
-        foretold = cross_val_predict(model, x, scores, cv=LeaveOneOut())
-        assert errors[-1] == pytest.approx(np.mean((scores - foretold) ** 2), rel=0.05)
-        slopes.append(model.fit(x, scores).coef_)
+        assert errors[-1] == pytest.approx(np.mean((scores - foretold[:, k]) ** 2), rel=0.05)
     best = torch.from_numpy(slopes[int(np.argmin(errors))])
     fit = fit_direction(latents, scores.tolist())
     assert cosine(fit.direction.vector, best) == pytest.approx(1, abs=1e-6)
@@ -245,6 +247,13 @@ def test_sums_and_rests_that_are_nothing_or_mixed_are_refused():
         lambda: project_out(a, [foreign]),
     ):
         with pytest.raises(InputError, match=r"^direction_b: it belongs to the generator bbbb"):
+            function()
+    wider = Direction(torch.ones(W_DIM + 1), 0, 1, HASH)
+    for function in (
+        lambda: combine_directions([a, wider], [1, 1]),
+        lambda: project_out(a, [wider]),
+    ):
+        with pytest.raises(InputError, match=r"^direction_b: expected 10 numbers in each layer"):
             function()
 
 
