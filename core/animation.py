@@ -27,6 +27,9 @@ SUFFIXES = (".mp4", ".webp", ".png")
 MAX_PIXELS = 2**28
 """Pixels of all frames together."""
 
+MAX_WEBP_SIDE = 16_383
+"""A frame holds its width and height in 14 bits (VP8, RFC 6386, section 9.1)."""
+
 MAX_FPS = 120.0
 MISSING = "PyAV is missing (pip install 'ganvas[video]')"
 
@@ -56,6 +59,16 @@ def check_suffix(suffix: str, *, name: str) -> None:
         raise InputError(f"{name}: expected .webp or .png, got .mp4, for which {MISSING}")
 
 
+def check_fps(fps: float) -> None:
+    """Refuse frames per second that no player shows, before any work is spent on frames.
+
+    Raises:
+        InputError: not above 0 and up to `MAX_FPS`.
+    """
+    if not 0 < fps <= MAX_FPS:
+        raise InputError(f"fps: expected more than 0, up to {MAX_FPS:g}, got {fps:g}")
+
+
 def write_animation(
     path: str | os.PathLike[str],
     frames: Tensor,
@@ -79,7 +92,8 @@ def write_animation(
         report: called before each frame is encoded.
 
     Raises:
-        InputError: no frames, too many pixels, or a format that cannot be written here.
+        InputError: no frames, too many pixels, a side too long for WebP, or a format that cannot be
+            written here.
         OperationError: PyAV could not encode the frames.
     """
     file = Path(path)
@@ -87,14 +101,18 @@ def write_animation(
     check_suffix(suffix, name=file.name)
     if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
         raise InputError(f"{file.name}: expected frames [N, H, W, 3], got {list(frames.shape)}")
-    if not 0 < fps <= MAX_FPS:
-        raise InputError(f"fps: expected more than 0, up to {MAX_FPS:g}, got {fps:g}")
+    check_fps(fps)
     if not 0 <= quality <= 100:
         raise InputError(f"quality: expected 0..100, got {quality}")
     if frames[..., 0].numel() > MAX_PIXELS:
         raise InputError(
             f"{file.name}: {len(frames)} frames of {frames.shape[2]} x {frames.shape[1]} pixels, "
             f"expected at most {MAX_PIXELS:,} pixels in all"
+        )
+    if suffix == ".webp" and max(frames.shape[1:3]) > MAX_WEBP_SIDE:
+        raise InputError(
+            f"{file.name}: frames of {frames.shape[2]} x {frames.shape[1]} pixels, "
+            f"WebP has at most {MAX_WEBP_SIDE} to a side; write .png or .mp4"
         )
     pixels = to_uint8(frames)
     with atomic_path(file) as temporary:

@@ -97,6 +97,18 @@ def save_png(
         picture.save(temporary, format="PNG", pnginfo=chunks, compress_level=4)
 
 
+def as_rgb(images: Tensor) -> Tensor:
+    """Repeat grey and drop alpha: [N, 1, 3 or 4, H, W] -> [N, 3, H, W], a view.
+
+    Raises:
+        InputError: another number of channels.
+    """
+    channels = images.shape[1]
+    if channels not in (1, 3, 4):
+        raise InputError(f"image: expected 1, 3 or 4 channels, got {channels}")
+    return images.expand(-1, 3, -1, -1) if channels == 1 else images[:, :3]
+
+
 def to_uint8(image: Tensor) -> Tensor:
     """Round 0..1 to 0..255 (nearest, values outside limited); uint8 is returned as it is.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .errors import InputError
+from .images import as_rgb
 
 FILTERS = ("nearest", "bicubic")
 MAX_PIXELS = 2**26
@@ -59,13 +60,6 @@ def _number_tag(number: int, height: int) -> Tensor:
     tag = Image.new("L", (width, height), 25)
     ImageDraw.Draw(tag).text((width / 2, height / 2), text, fill=245, font=font, anchor="mm")
     return torch.from_numpy(np.array(tag)).float().div(255).expand(3, height, width)
-
-
-def _as_rgb(images: Tensor) -> Tensor:
-    channels = images.shape[1]
-    if channels not in (1, 3, 4):
-        raise InputError(f"image: expected 1, 3 or 4 channels, got {channels}")
-    return images.expand(-1, 3, -1, -1) if channels == 1 else images[:, :3]
 
 
 def labelled_sheet(
@@ -126,7 +120,7 @@ def labelled_sheet(
             strip = _label_strip(section.label, width - 2 * gap, label_height, background)
             sheet[:, y : y + label_height, gap : width - gap] = strip
             y += label_height
-        images = upscale(_as_rgb(section.images.float()), scale, method)
+        images = upscale(as_rgb(section.images.float()), scale, method)
         h, w = images.shape[2:]
         for i, image in enumerate(images):
             top = y + (i // columns) * (cell_h + gap) + (cell_h - h) // 2

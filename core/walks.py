@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .animation import check_suffix, write_animation
+from .animation import check_fps, check_suffix, write_animation
 from .checkpoints.registry import ARCHITECTURES
 from .editing import latent_walk
 from .errors import InputError
 from .files import check_output_file
-from .images import to_uint8
+from .images import as_rgb, to_uint8
 from .latents import Latents, sample_latents, synthesize
 from .models.plans import is_generator
 from .sampling import PSI
@@ -58,6 +58,11 @@ def write_walk(
     """
     check_suffix(path.suffix.lower(), name="--video")
     check_output_file(path)
+    check_fps(fps)
+    if len(seeds) < 2:
+        raise InputError(
+            f"--seeds: a walk needs at least two seeds to go between, got {len(seeds)}"
+        )
     generator = model.generator
     if not is_generator(generator):
         known = ARCHITECTURES[model.arch].summary
@@ -82,8 +87,7 @@ def write_walk(
         noise_mode=noise_mode,
         report=None if report is None else lambda done, total, x: report(done, total),
     )
-    pixels = to_uint8(images.add(1).div(2)).permute(0, 2, 3, 1)
-    pixels = pixels.expand(-1, -1, -1, 3) if pixels.shape[-1] == 1 else pixels[..., :3]
+    pixels = as_rgb(to_uint8(images.add(1).div(2))).permute(0, 2, 3, 1)
     text = {
         "ganvas.seeds": ",".join(map(str, seeds)),
         "ganvas.psi": f"{psi:g}",

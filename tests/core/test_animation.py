@@ -122,6 +122,7 @@ def test_an_interrupted_file_does_not_appear(tmp_path, suffix):
         (colours(2), {"fps": float("nan")}, "fps: "),
         (colours(2), {"quality": 101}, "quality: "),
         (torch.zeros(1, 1, 1, 3).expand(1, 20_000, 20_000, 3), {}, "at most"),
+        (torch.zeros(2, 2, 16_384, 3), {}, "16384 x 2 pixels, WebP has at most 16383 to a side"),
     ],
 )
 def test_what_is_no_animation_is_refused(tmp_path, frames, options, message):
@@ -147,8 +148,10 @@ def test_a_walk_through_seeds_is_written(tmp_path):
         assert (film.n_frames, film.size) == (8, (64, 64))
         assert "ganvas.seeds:3,8" in film.getexif().values()
     assert seen == [(8, 8)]
-    with pytest.raises(InputError, match="two latents"):
+    with pytest.raises(InputError, match="at least two seeds to go between, got 1"):
         write_walk(model, [3], tmp_path / "b.webp")
+    with pytest.raises(InputError, match="fps: "):
+        write_walk(model, [3, 8], tmp_path / "b.webp", fps=0, report=seen.append)
     with pytest.raises(InputError, match="--video"):
         write_walk(model, [3, 8], tmp_path / "b.avi")
     restorer = ganvas.load(DEMO.with_name("faces-restore-unet-64.safetensors"))
