@@ -21,7 +21,7 @@ from .presets import Preset, find_preset
 from .report import Reporter
 from .resume import compare, state_to_continue
 from .scores import Scores, alarms
-from .stopping import require_finite_losses, require_finite_tensors, stop_signals
+from .stopping import require_finite_losses, require_finite_tensors, stop_signals, writing
 from .system import System, grid_side
 from .systems import build
 from .transfer import initialise
@@ -188,7 +188,8 @@ class _Run:
         means = self.system.meter.drain(self.ranks)
         histograms = self.system.meter.drain_histograms(self.ranks)
         require_finite_losses(means, images / 1000, self.outdir)
-        self.reporter.tick(images, means, histograms)
+        with writing(self.outdir):
+            self.reporter.tick(images, means, histograms)
 
     def save(self, step: int, last: bool) -> None:
         """Write a snapshot after `step` steps; every rank takes part, the main one writes."""
@@ -199,37 +200,49 @@ class _Run:
         side = grid_side(self.config.resolution)
         neighbours = self.scores.neighbours(self.system, side) if last else None
         if self.ranks.main:
-            threads = torch.get_num_threads()
-            training = {
-                "preset": self.preset,
-                "images": images,
-                "kimg": images / 1000,
-                "data": self.dataset.content_hash,
-                "licence": self.config.licence,
-                "threads": threads,
-            }
-            state = snapshot.State(
-                tensors=tensors,
-                counters={"threads": threads},
-                config=self.config.model_dump(mode="json"),
-                preset=self.preset,
-                step=step,
-                images=images,
-            )
-            samples, columns = self.system.grid()
-            self.reporter.grid(f"samples-{images:010d}.png", samples, columns)
-            model = self.system.model(training)
-            path = snapshot.write(self.outdir, model, state, self.config.keep)
-            self.reporter.snapshot(images, path.name, values, self.system.headline)
-            for alarm in alarms(values):
-                self.reporter.log("alarm", images, {"text": alarm})
-                self.reporter.say(f"warning: {alarm}")
-            if neighbours is not None:
-                self.reporter.grid(html.NEIGHBOURS, neighbours, len(neighbours) // 2)
-            if self.config.report:
-                self._write_report(last)
+            with writing(self.outdir):
+                self._write(step, tensors, values, neighbours, last)
         self.ranks.wait()
         self.reporter.restart_clock()
+
+    def _write(
+        self,
+        step: int,
+        tensors: dict[str, Tensor],
+        values: dict[str, float],
+        neighbours: Tensor | None,
+        last: bool,
+    ) -> None:
+        """What the main rank writes at a snapshot: grids, files, log and report."""
+        images, threads = step * self.config.batch, torch.get_num_threads()
+        training = {
+            "preset": self.preset,
+            "images": images,
+            "kimg": images / 1000,
+            "data": self.dataset.content_hash,
+            "licence": self.config.licence,
+            "threads": threads,
+        }
+        state = snapshot.State(
+            tensors=tensors,
+            counters={"threads": threads},
+            config=self.config.model_dump(mode="json"),
+            preset=self.preset,
+            step=step,
+            images=images,
+        )
+        samples, columns = self.system.grid()
+        self.reporter.grid(f"samples-{images:010d}.png", samples, columns)
+        model = self.system.model(training)
+        path = snapshot.write(self.outdir, model, state, self.config.keep)
+        self.reporter.snapshot(images, path.name, values, self.system.headline)
+        for alarm in alarms(values):
+            self.reporter.log("alarm", images, {"text": alarm})
+            self.reporter.say(f"warning: {alarm}")
+        if neighbours is not None:
+            self.reporter.grid(html.NEIGHBOURS, neighbours, len(neighbours) // 2)
+        if self.config.report:
+            self._write_report(last)
 
     def _write_report(self, last: bool) -> None:
         """Bring `report.html` up to date, where its curves can be drawn."""

@@ -16,8 +16,9 @@ def checkpoint_blocks(networks: dict[str, nn.Module]) -> None:
     """Let every residual or synthesis block forget its activations, in place.
 
     Gradients stay the same, also those of gradients (R1, path length): whatever generators of
-    random numbers a block is called with stand, the second time, where they stood the first. A
-    block is a module whose class is named so; it draws nothing from torch's own generator.
+    random numbers a block is called with stand, the second time, where they stood the first; and
+    its buffers, such as running statistics, move the first time only. A block is a module whose
+    class is named so; it draws nothing from torch's own generator.
 
     Source: Chen et al. 2016, "Training deep nets with sublinear memory cost".
 
@@ -31,20 +32,31 @@ def checkpoint_blocks(networks: dict[str, nn.Module]) -> None:
             "StyleGAN2; this preset has none"
         )
     for block in blocks:
-        block.forward = _checkpointed(block.forward)
+        block.forward = _checkpointed(block, block.forward)
 
 
-def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
+def _checkpointed(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, whose activations are computed again when they are needed."""
 
     def run(*args: Any) -> Any:
         generators = list(_generators(args))
         states = [generator.get_state() for generator in generators]
+        again = False
 
         def repeatable(*args: Any) -> Any:
+            nonlocal again
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
-            return forward(*args)
+            if not again:
+                again = True
+                return forward(*args)
+            moving = list(block.buffers()) if block.training else []
+            before = [buffer.clone() for buffer in moving]
+            try:  # torch leaves by an exception once it has what it needs
+                return forward(*args)
+            finally:
+                for buffer, old in zip(moving, before, strict=True):
+                    buffer.copy_(old)
 
         return checkpoint(repeatable, *args, use_reentrant=False, preserve_rng_state=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -71,11 +70,11 @@ class Reporter:
         self._last, self._images = time.perf_counter(), images
         if self._folder is None:
             return
-        path = self._folder / LOG
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        kept = [line for line in lines if _images_of(line) <= images]
+        lines = _lines(self._folder)
+        records = [(line, _record(line)) for line in lines]
+        kept = [line for line, record in records if record and record["images"] <= images]
         if len(kept) != len(lines):
-            atomic_write(path, "".join(line + "\n" for line in kept))
+            atomic_write(self._folder / LOG, "".join(line + "\n" for line in kept))
         if self._tensorboard:
             self._board = Board(self._folder, images)
 
@@ -140,9 +139,7 @@ class Reporter:
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's log; none where there is none, without damaged ones."""
-    path = folder / LOG
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines if math.isfinite(_images_of(line))]
+    return [record for record in map(_record, _lines(folder)) if record is not None]
 
 
 def best_snapshot(log: list[dict[str, Any]], headline: Headline) -> dict[str, Any] | None:
@@ -152,12 +149,23 @@ def best_snapshot(log: list[dict[str, Any]], headline: Headline) -> dict[str, An
     return choose(shots, key=lambda line: line[headline.name], default=None)
 
 
-def _images_of(line: str) -> float:
-    """Images of a log line; a damaged line (the process died writing it) counts as infinite."""
+def _lines(folder: Path) -> list[str]:
+    path = folder / LOG
+    if not path.is_file():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """What a log line says; None if it is damaged, as by a process that died writing it."""
     try:
-        return float(json.loads(line)["images"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("event"), str):
+        return None
+    counts = (record.get("images"), record.get("kimg"))
+    return record if all(isinstance(count, int | float) for count in counts) else None
 
 
 def _memory_gib() -> float:

@@ -139,16 +139,18 @@ class Scores:
 
     def _samples(self, system: System, count: int) -> Tensor | None:
         """Samples 0..count-1, float32 0..1 on the CPU, each rank drawing its share."""
-        own = np.arange(self._ranks.rank, count, self._ranks.world)
+        world = self._ranks.world
+        # As many on each rank, so that none is left with nothing to draw.
+        own = np.arange(self._ranks.rank, -(-count // world) * world, world)
         drawn = system.samples(own)
         if drawn is None:
             return None
         drawn = _unit(drawn)
-        if self._ranks.world == 1:
+        if world == 1:
             return drawn.cpu()
-        everything = torch.zeros(count, *drawn.shape[1:], device=self._ranks.device)
+        everything = torch.zeros(len(own) * world, *drawn.shape[1:], device=self._ranks.device)
         everything[torch.from_numpy(own)] = drawn.to(self._ranks.device)
-        return self._ranks.sum_(everything).cpu()
+        return self._ranks.sum_(everything)[:count].cpu()
 
 
 def _unit(images: Tensor | None) -> Tensor:

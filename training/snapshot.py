@@ -22,6 +22,7 @@ from torch import Tensor
 from ..core import checkpoints
 from ..core.errors import InputError
 from ..core.files import atomic_path, atomic_write
+from .errors import TrainingError
 
 FORMAT = "1"
 LATEST = "latest.json"
@@ -63,7 +64,8 @@ def write(folder: Path, model: ModelFile, state: State, keep: int) -> Path:
         Path of the numbered model file.
 
     Raises:
-        InputError: the disk is full or the folder not writable; earlier snapshots stay as they are.
+        TrainingError: the disk is full or the folder no longer writable; earlier snapshots stay as
+            they are.
     """
     model_path = folder / f"model-{state.images:010d}.safetensors"
     state_path = folder / f"training-state-{state.images:010d}.safetensors"
@@ -97,7 +99,7 @@ def write(folder: Path, model: ModelFile, state: State, keep: int) -> Path:
         atomic_write(folder / LATEST, json.dumps(pointer, indent=1) + "\n")
         _publish(model_path, folder / MODEL)
     except (OSError, SafetensorError) as error:
-        raise InputError(
+        raise TrainingError(
             f"train: the snapshot could not be written to {folder} ({error}); "
             "earlier snapshots are untouched"
         ) from error

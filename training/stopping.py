@@ -1,4 +1,4 @@
-"""How a run ends before its last step: Ctrl-C, or numbers that are no longer finite."""
+"""How a run ends before its last step: Ctrl-C, a full disk, or numbers no longer finite."""
 
 from __future__ import annotations
 
@@ -59,12 +59,31 @@ def require_finite_tensors(tensors: Mapping[str, Tensor], kimg: float, outdir: P
         raise _diverged(f"{len(bad)} tensors, first {bad[0]}, are not finite", kimg, outdir)
 
 
+@contextmanager
+def writing(outdir: Path) -> Iterator[None]:
+    """Say what is left when the folder of a run can no longer be written to.
+
+    Raises:
+        TrainingError: in place of an OSError in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"train: stopped because {outdir} could not be written to "
+            f"({error.strerror or error}); {_left(outdir)}"
+        ) from error
+
+
 def _diverged(what: str, kimg: float, outdir: Path) -> TrainingError:
-    pointer = snapshot.latest(outdir)
-    left = (
-        f"the last good snapshot is {outdir / pointer['state']}" if pointer else "no snapshot yet"
-    )
     return TrainingError(
-        f"train: stopped at kimg {kimg:.2f} because {what}; {left}; "
+        f"train: stopped at kimg {kimg:.2f} because {what}; {_left(outdir)}; "
         "continue with a smaller lr or without amp"
     )
+
+
+def _left(outdir: Path) -> str:
+    pointer = snapshot.latest(outdir)
+    if pointer is None:
+        return "no snapshot yet"
+    return f"the last good snapshot is {outdir / pointer['state']}"

@@ -10,8 +10,9 @@ import torch
 
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
-from ganvas.training import losses, snapshot, train
+from ganvas.training import html, losses, snapshot, train
 from ganvas.training.errors import TrainingError
+from ganvas.training.report import Reporter
 
 PRESET = "stylegan2-faces-16"
 
@@ -135,6 +136,48 @@ def test_nan_stops_the_run_and_keeps_the_last_good_snapshot(
     assert "loss_g nan" in message
     assert "training-state-0000000024.safetensors" in message
     assert snapshot.latest(tmp_path / "run")["images"] == 24
+    monkeypatch.undo()
+    finished = train(PRESET, images_zip, tmp_path / "run", tiny, say=silent)
+    assert finished.outcome == "finished"
+
+
+@pytest.mark.parametrize("file", ["log.jsonl", "samples-0000000048.png", "report.html"])
+def test_a_full_disk_is_one_sentence_and_the_run_continues(
+    tmp_path, images_zip, tiny, monkeypatch, file
+):
+    full = OSError(28, "No space left on device")
+    shots = []
+    if file == "log.jsonl":
+
+        def log(self, event, images, values):
+            if images == 32:
+                raise full
+
+        monkeypatch.setattr(Reporter, "log", log)
+    elif file == "report.html":
+
+        def write_report(*args):
+            shots.append(1)
+            if len(shots) == 2:
+                raise full
+
+        monkeypatch.setattr(html, "is_available", lambda: True)
+        monkeypatch.setattr(html, "write_report", write_report)
+    else:
+
+        def grid(self, name, images, columns):
+            if name == file:
+                raise full
+
+        monkeypatch.setattr(Reporter, "grid", grid)
+    settings = [*tiny, "report=true"]
+    with pytest.raises(TrainingError) as caught:
+        train(PRESET, images_zip, tmp_path / "run", settings, say=silent)
+    last = 48 if file == "report.html" else 24
+    assert f"{tmp_path / 'run'} could not be written to (No space left" in str(caught.value)
+    assert f"last good snapshot is {tmp_path / 'run' / f'training-state-{last:010}'}" in str(
+        caught.value
+    )
     monkeypatch.undo()
     finished = train(PRESET, images_zip, tmp_path / "run", tiny, say=silent)
     assert finished.outcome == "finished"

@@ -13,11 +13,12 @@ from ganvas.training.presets import PRESETS
 from ganvas.training.systems import build
 
 PRESET = "stylegan2-faces-16"
+ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 def system_of(settings):
     config = override(PRESETS[PRESET].config, settings)
-    return build(config, Feed(SyntheticImages(16), config, 0, 1), Ranks(0, 1, torch.device("cpu")))
+    return build(config, Feed(SyntheticImages(16), config, 0, 1), ALONE)
 
 
 def gradients(system):
@@ -69,6 +70,22 @@ def test_the_generator_keeps_less_for_its_backward_pass(tiny):
             system.networks["G"](torch.randn(8, 8), noise_mode="const")
         kept[setting] = total
     assert kept["true"] < 0.6 * kept["false"]
+
+
+def test_running_statistics_move_once_a_step():
+    """StackGAN's blocks have batch normalisation, whose buffers the second forward pass leaves."""
+    small = ["resolution=16", "batch=4", "channel_base=64", "channel_max=8", "embed_dim=4"]
+    config = override(PRESETS["stackgan-64"].config, [*small, "stage1_kimg=0.004", "amp=none"])
+    found = []
+    for on in (False, True):
+        chosen = config.model_copy(update={"checkpoint_activations": on})
+        system = build(chosen, Feed(SyntheticImages(16), chosen, 0, 1), ALONE)
+        for step in range(3):
+            system.step(step)
+        found.append(system.state())
+    assert any(name.endswith("running_mean") for name in found[0])
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(tensor, found[1][name], msg=name)
 
 
 def test_networks_without_blocks_are_refused(tmp_path, images_zip):

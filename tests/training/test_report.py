@@ -55,6 +55,26 @@ def test_names_and_alarms_are_escaped(run, tmp_path):
     assert not any(tag in page for tag in ("<script>", "<b>", "<i>", "<u>"))
 
 
+DAMAGED = [
+    '{"event": "tick", "im',
+    "7",
+    "[]",
+    '{"images": 8}',
+    '{"event": 1, "images": 8, "kimg": 1}',
+]
+
+
+def test_a_damaged_log_is_read_as_far_as_it_goes(run, tmp_path, images_zip, tiny):
+    folder, _ = run
+    good = (folder / "log.jsonl").read_bytes()
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b"\xff\xfe\x00\n" + "\n".join(DAMAGED).encode() + b"\n" + good)
+    assert read_log(tmp_path) == read_log(folder)
+    train(PRESET, images_zip, tmp_path, [*tiny, "total_kimg=0.008", "report=true"], say=str)
+    assert (tmp_path / html.REPORT).exists()
+    assert {line["images"] for line in read_log(tmp_path)} == {8}
+
+
 def test_progress_names_the_best_snapshot(run):
     folder, said = run
     log = read_log(folder)

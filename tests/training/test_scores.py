@@ -91,6 +91,16 @@ def test_features_tell_copies_of_the_data_from_a_few_of_them():
     assert 0 <= same < 0.2 * few
 
 
+def test_more_ranks_than_samples_leave_none_without_work():
+    class Last(Ranks):
+        def sum_(self, tensor):
+            return tensor
+
+    scores, system = scores_of([3, 77, 250], Last(11, 12, CPU))
+    rows = scores.neighbours(system, count=2)
+    assert rows is not None and rows.shape == (4, 3, 16, 16)
+
+
 def test_neighbours_of_copies_are_the_originals():
     scores, system = scores_of([3, 77, 250])
     rows = scores.neighbours(system, count=3)

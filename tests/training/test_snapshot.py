@@ -8,6 +8,7 @@ import torch
 from ganvas.core.errors import InputError
 from ganvas.core.models.stylegan2 import Generator
 from ganvas.training import snapshot
+from ganvas.training.errors import TrainingError
 from ganvas.training.snapshot import ModelFile, State
 
 SMALL = {
@@ -71,7 +72,7 @@ def test_full_disk_is_one_sentence_and_keeps_the_last_pair(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(snapshot, "save_file", full)
-    with pytest.raises(InputError, match=r"could not be written .*No space left"):
+    with pytest.raises(TrainingError, match=r"could not be written .*No space left"):
         write(tmp_path, 8)
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     after.pop("model-0000000008.safetensors")
