@@ -31,6 +31,19 @@ _HIDDEN, _LAYERS = 128, 3
 _SLOPE = 0.2
 _EMA = 0.995
 _EVALUATED = 10000
+_HELP = {
+    "loss": "the game's loss",
+    "r1_gamma": "weight of R1, on reals",
+    "r2_gamma": "weight of R2, on fakes",
+    "gp_weight": "weight of WGAN-GP's gradient penalty",
+    "steps": "of the generator",
+    "d_steps": "steps of the discriminator for each of them",
+    "batch": "points of a step",
+    "lr": "learning rate of both networks",
+    "beta1": "decay of Adam's first moment",
+    "beta2": "decay of Adam's second moment",
+    "seed": "everything random follows from it",
+}
 
 
 @dataclass(frozen=True)
@@ -160,8 +173,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     for name, value in asdict(Game()).items():
         choices = sorted(LOSSES) if name == "loss" else None
-        flag = "--" + name.replace("_", "-")
-        parser.add_argument(flag, type=type(value), default=value, choices=choices, help=name)
+        flag, text = "--" + name.replace("_", "-"), _HELP[name]
+        parser.add_argument(flag, type=type(value), default=value, choices=choices, help=text)
     game = Game(**vars(parser.parse_args(arguments)))
     print(json.dumps({**asdict(game), **asdict(play(game))}))
 
