@@ -16,7 +16,8 @@ import pytest
 from ganvas.training import snapshot
 
 from .conftest import BIND
-from .image_sets import SIZE, assert_same_run, smooth_images, write_domains, write_images
+from .image_sets import assert_same_run, smooth_images, write_domains, write_images
+from .small_runs import settings_of
 
 # One process imports torch, what it would import later too, and forks: each run, killed or not, is
 # a process of its own.
@@ -65,29 +66,15 @@ for job in jobs:
 print(json.dumps(statuses))
 """
 
-COMMON = [
-    f"resolution={SIZE}",
-    "batch=4",
-    "total_kimg=0.032",
-    "snapshot_kimg=0.012",
-    "tick_kimg=0.004",
-    "threads=1",
-    "report=false",
-    "watch_images=8",
-    "ema_kimg=0.02",
-]
-PRESETS = {
-    "dcgan-64": ["spectral_norm=true", "z_dim=4", "channel_base=64", "channel_max=8"],
-    "vae-64": ["heldout=4", "z_dim=4", "base_channels=4", "channel_max=8", "swd_images=8"],
-    "cyclegan-64": ["heldout=2", "ngf=4", "ndf=4", "num_blocks=1", "d_layers=1", "pool=3"],
-}
+PRESETS = ("dcgan-64", "vae-64", "cyclegan-64")
 WORKERS = (0, 2)
 FILES = 4  # that a snapshot puts in place: model, state, latest.json, model.safetensors
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The folder of all runs; each preset runs through, and is killed and continued twice."""
+    """The folder of all runs; each preset runs through once, and is killed twice with and without
+    threads."""
     folder = tmp_path_factory.mktemp("killed")
     images = str(write_images(folder / "images", smooth_images(16, 0)))
     data = {"cyclegan-64": write_domains(folder / "domains")}
@@ -97,8 +84,8 @@ def runs(tmp_path_factory):
         jobs.append([name, preset, data.get(preset, images), settings, moment, count])
         ends.append(end)
 
-    for preset, own in PRESETS.items():
-        settings = [*COMMON, *own]
+    for preset in PRESETS:
+        settings = settings_of(preset)
         add(f"{preset} whole", preset, settings, "never", 0, 0)
         for workers in WORKERS:
             name, read = f"{preset} {workers}", [*settings, f"workers={workers}"]
