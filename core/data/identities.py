@@ -55,7 +55,13 @@ def people_layout(store: Store, spec: Spec, folder: Path) -> Layout:
         known = replace(known, verification=parse_pairs(lines, rows, PAIRS))
     names, known, choices = with_enough_images(names, known, spec)
     return Layout(
-        store, names, known, None, spec.crop() or "none", True, tuple(texts.rows), choices
+        store,
+        names,
+        known,
+        crop=spec.crop() or "none",
+        resized=True,
+        rows=texts.rows,
+        choices=choices,
     )
 
 

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from .archive import check_destination, image_name, training_data
-from .decode import EXTENSIONS, Conversion, decode_rgb
+from .decode import Conversion, decode_rgb
 from .description import LABEL_FILE, Description
 from .geometry import CROPS, FACE_CROPS, FILTERS, NO_LANDMARKS, choose_square, cut
 from .given_labels import read_labels
 from .opening import layout_of, recognise
-from .sources import MAX_SIDE, Layout, Progress, named
+from .sources import MAX_SIDE, Layout, Progress, named, no_images
 from .spec import Spec, parse_spec
 
 FORMAT = 1
@@ -193,7 +193,7 @@ def _sources_layout(source: str | Path) -> tuple[Spec, Layout]:
         raise InputError(f"{spec}: give {own} as an option of its own, --{own.replace('_', '-')}")
     layout = layout_of(spec)
     if not layout.names:
-        raise InputError(f"{spec}: no images found ({', '.join(sorted(EXTENSIONS))})")
+        raise no_images(str(spec))
     return spec, layout
 
 

@@ -166,4 +166,4 @@ def records_layout(store: RecordStore, spec: Spec) -> Layout:
         numbers, persons = numbered(store.persons)
         known = replace(known, identities=numbers, identity_names=persons)
     names, known, choices = with_enough_images(store.names, known, spec)
-    return Layout(store, names, known, None, spec.crop() or "none", True, (), choices)
+    return Layout(store, names, known, crop=spec.crop() or "none", resized=True, choices=choices)

@@ -208,9 +208,13 @@ def shards_layout(store: TarStore, spec: Spec) -> Layout:
             known = Description(table, tuple(str(number) for number in range(count)))
             rows = [("classes", len(numbers), hash_of(numbers))]
     return Layout(
-        store, list(images.values()), known, None, spec.crop() or "none",
-        "crop" in spec.options or "size" in spec.options, rows,
-    )  # fmt: skip
+        store,
+        list(images.values()),
+        known,
+        crop=spec.crop() or "none",
+        resized="crop" in spec.options or "size" in spec.options,
+        rows=rows,
+    )
 
 
 def _split_shard(name: str) -> tuple[str, str, str]:

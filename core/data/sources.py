@@ -107,10 +107,15 @@ def digest(rows: Sequence[Row], choices: str = "") -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def no_images(where: str) -> InputError:
+    """The error of a place without images."""
+    return InputError(f"{where}: no images found ({', '.join(sorted(EXTENSIONS))})")
+
+
 def common_size(sizes: Sequence[Size], names: Sequence[str], where: str) -> Size:
     """The one size of all images, or one InputError that says what differs."""
     if not sizes:
-        raise InputError(f"{where}: no images found ({', '.join(sorted(EXTENSIONS))})")
+        raise no_images(where)
     counts = Counter(sizes)
     (width, height), _ = counts.most_common(1)[0]
     if len(counts) > 1:
@@ -283,11 +288,16 @@ def _own_side(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -> in
 
 
 def check_squares(layout: Layout, sizes: Sequence[Size], names: Sequence[str]) -> None:
-    """Without a crop every image must be square; crops around faces need landmarks."""
+    """Refuse images that the layout's crop cannot cut.
+
+    Raises:
+        InputError: no images; without a crop, one that is not square; of another shape than the
+            crop is made for; or a crop around faces without landmarks.
+    """
     if layout.crop in FACE_CROPS and layout.description.landmarks is None:
         raise InputError(f"{layout.store.where}: crop={layout.crop}: {NO_LANDMARKS}")
     if not sizes:
-        common_size(sizes, names, layout.store.where)
+        raise no_images(layout.store.where)
     if layout.crop not in (*FACE_CROPS, "none"):
         for size, name in dict(zip(sizes, names, strict=True)).items():
             with named(f"{layout.store.where}: {name}"):

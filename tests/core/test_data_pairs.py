@@ -72,8 +72,11 @@ def test_what_does_not_pair_is_refused(tmp_path, files, message):
 
 
 def test_grey_pairs_and_wrong_orders_are_refused(pairs):
-    for option in ("channels=1", "order=AA"):
-        with pytest.raises(InputError):
+    for option, message in (
+        ("channels=1", "given out in colour"),
+        ("order=AA", "order must be one of AB, BA"),
+    ):
+        with pytest.raises(InputError, match=message):
             open_dataset(f"pairs:{pairs},{option}")
 
 

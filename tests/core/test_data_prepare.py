@@ -218,9 +218,18 @@ def test_destinations_that_cannot_be_written_are_refused(photos, tmp_path):
             prepare(photos, out, 16)
 
 
-@pytest.mark.parametrize("source", ["faces:count=3", "idx:x", "pairs:x", "folder:x,size=3", ""])
-def test_sources_that_need_no_preparation_are_refused(tmp_path, source):
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    "source,message",
+    [
+        ("faces:count=3", "`ganvas faces` writes"),
+        ("idx:x", "arrays need no preparation"),
+        ("pairs:x", "prepared one by one"),
+        ("folder:x,size=3", "give size as an option of its own, --size"),
+        ("", "got no name"),
+    ],
+)
+def test_sources_that_need_no_preparation_are_refused(tmp_path, source, message):
+    with pytest.raises(InputError, match=message):
         prepare(source, tmp_path / "out.zip", 16)
 
 

@@ -95,7 +95,7 @@ def test_uniform_numbers_fill_the_unit_interval():
 
 def test_torch_seeds_are_accepted_by_generators():
     for seed in torch_seeds(range(100)):
-        torch.Generator().manual_seed(seed)
+        assert torch.Generator().manual_seed(seed).initial_seed() == seed
 
 
 @pytest.mark.parametrize("key", [torch.tensor([0.5]), np.array([0.5])])
