@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import tarfile
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,19 @@ def encoded(image, kind="PNG", **options):
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def deep_png(image):
+    """Bytes of a PNG of 16-bit colours, uint16 [H, W, 3], which Pillow itself does not write."""
+
+    def chunk(kind, data):
+        crc = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + crc
+
+    head = struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in image)
+    chunks = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def write(root, files):

@@ -20,7 +20,7 @@ from ganvas.core.data.given_labels import parse_csv, parse_json
 from ganvas.core.data.prepare import prepare
 from ganvas.core.errors import InputError
 
-from .image_files import celeba_images, celeba_texts, encoded, pixels, write
+from .image_files import celeba_images, celeba_texts, deep_png, encoded, pixels, write
 
 
 def digest(path):
@@ -86,18 +86,8 @@ def test_bytes_do_not_depend_on_the_workers(photos, tmp_path, out):
 
 
 def test_sixteen_bit_colour_keeps_its_upper_bits(tmp_path):
-    import struct
-    import zlib
-
-    def chunk(kind, data):
-        crc = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + crc
-
     deep = np.random.default_rng(0).integers(0, 65536, (8, 8, 3), dtype=np.uint16)
-    rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in deep)
-    head = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows))
-    write(tmp_path / "in", {"a.png": data + chunk(b"IEND", b"")})
+    write(tmp_path / "in", {"a.png": deep_png(deep)})
     prepare(tmp_path / "in", tmp_path / "out.zip", 8)
     image = open_dataset(tmp_path / "out.zip")[0].permute(1, 2, 0).numpy()
     assert np.abs(image.astype(int) - deep / 257).max() <= 1

@@ -188,8 +188,8 @@ def test_what_is_saved_comes_back(kind, socket, source, host):
         },
     }
     (back,) = run(host, again, ("open", 0))
-    tensors = ("ws", "ws") if kind == "Latents" else ("vector", "vector")
-    assert torch.equal(getattr(back, tensors[0]), getattr(kept, tensors[1]))
+    tensor = "ws" if kind == "Latents" else "vector"
+    assert torch.equal(getattr(back, tensor), getattr(kept, tensor))
     again["load"]["inputs"]["model"] = "other.safetensors"
     with pytest.raises(InputError, match=r"generator: kept/a_00001_\.safetensors \[output\] belo"):
         run(host, again, ("open", 0))
