@@ -124,6 +124,8 @@ def _charts(
         if "fd_faces" in metrics:
             count = settings["fd_images"]
             caption += f" Frechet distance: {count} samples, the package's own features of faces."
+        if not {"diversity", "swd_mean", "fd_faces"}.isdisjoint(metrics):
+            caption += " Never more samples than there are real images."
         charts.append(_figure(_curves(shots, metrics), caption))
     if ticks:
         charts.append(_figure(_curves(ticks, _COST), "Cost by kimg."))

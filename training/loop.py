@@ -19,7 +19,7 @@ from .data import described, open_images, synthetic_images
 from .feed import Feed, Images, TwoSets, to_float
 from .presets import Preset, find_preset
 from .report import Reporter
-from .resume import compare, state_to_continue
+from .resume import compare, compare_data, state_to_continue
 from .scores import Scores, alarms
 from .stopping import require_finite_losses, require_finite_tensors, stop_signals, writing
 from .system import System, grid_side
@@ -121,6 +121,7 @@ def _run(
     first = 0
     if state is not None:
         system.load_state(state.tensors)
+        notes += compare_data(dataset.content_hash, state)
         first = state.step
     elif config.init is not None:
         notes.append(initialise(system, Path(config.init)))
@@ -225,7 +226,7 @@ class _Run:
         }
         state = snapshot.State(
             tensors=tensors,
-            counters={"threads": threads},
+            counters={"threads": threads, "data": self.dataset.content_hash},
             config=self.config.model_dump(mode="json"),
             preset=self.preset,
             step=step,

@@ -24,7 +24,7 @@ def state_to_continue(outdir: Path, resume: str | Path | None) -> Path | None:
     """The training state that `resume` ("auto", None or a path) stands for; None for a new run.
 
     Raises:
-        InputError: nothing to continue from, or a new run in the folder of another one.
+        InputError: nothing to continue from, or the folder holds another run.
     """
     if resume is None:
         if snapshot.latest(outdir) is not None:
@@ -35,7 +35,13 @@ def state_to_continue(outdir: Path, resume: str | Path | None) -> Path | None:
         return None
     if str(resume) == "auto":
         return snapshot.find_state(outdir) if snapshot.latest(outdir) is not None else None
-    return snapshot.find_state(Path(resume))
+    state = snapshot.find_state(Path(resume))
+    if snapshot.latest(outdir) is not None and state.parent.resolve() != outdir.resolve():
+        raise InputError(
+            f"train: {outdir} already holds a run, which {state} is no part of; "
+            "choose another --outdir"
+        )
+    return state
 
 
 def compare(preset: str, config: RunConfig, state: snapshot.State) -> list[str]:
@@ -58,3 +64,11 @@ def compare(preset: str, config: RunConfig, state: snapshot.State) -> list[str]:
     if threads not in (None, torch.get_num_threads()):
         notes.append(f"the run used {threads} threads; the last bits of the numbers may differ now")
     return notes
+
+
+def compare_data(content_hash: str, state: snapshot.State) -> list[str]:
+    """Say so if the data are not those of the run that is continued."""
+    before = state.counters.get("data")
+    if before in (None, content_hash):
+        return []
+    return [f"continuing on other data: hash {content_hash[:16]}, was {str(before)[:16]}"]

@@ -1,6 +1,7 @@
 """What is wrong with a run's settings or data is said in one sentence, before anything is made."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -200,6 +201,10 @@ def test_a_file_of_another_system_starts_nothing(capsys, tmp_path):
         assert expected in said
     assert "already holds a run" in refused(capsys, *other, "--resume", "never")
     assert "no snapshot to continue from" in refused(capsys, *other, "--resume", data)
+    there, here = tmp_path / "other", str(shutil.copytree(tmp_path / "other", "copy"))
+    elsewhere = [here if text == str(there) else text for text in other]
+    said = refused(capsys, *elsewhere, "--resume", str(there))
+    assert "copy already holds a run, which" in said
 
 
 @pytest.mark.parametrize(

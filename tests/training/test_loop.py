@@ -14,6 +14,8 @@ from ganvas.training import html, losses, snapshot, train
 from ganvas.training.errors import TrainingError
 from ganvas.training.report import Reporter
 
+from .image_sets import smooth_images, write_images
+
 PRESET = "stylegan2-faces-16"
 
 
@@ -226,6 +228,10 @@ def test_continuing_names_what_cannot_change(tmp_path, images_zip, tiny):
     said: list[str] = []
     train(PRESET, images_zip, tmp_path / "run", [*tiny, "lr=0.001"], say=said.append)
     assert any("continuing with lr=0.001, was 0.0025" in line for line in said)
+    assert not any("other data" in line for line in said)
+    others = write_images(tmp_path / "others", smooth_images(20, 1))
+    train(PRESET, others, tmp_path / "run", short, say=said.append)
+    assert any("continuing on other data: hash" in line for line in said)
 
 
 @pytest.mark.parametrize("what", ["missing", "no state", "not safetensors"])
