@@ -85,11 +85,6 @@ def one_hot(classes: Tensor, count: int, where: str) -> Tensor:
     return torch.nn.functional.one_hot(classes, count).to(torch.float32)
 
 
-def parse_annotations(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object of a dataset.json file, see `parse_object`."""
-    return parse_object(data, f"{where}: {LABEL_FILE}")
-
-
 def parse_object(data: bytes, where: str) -> dict[str, Any]:
     """The JSON object of a file.
 
@@ -112,7 +107,7 @@ def parse_labels(annotations: dict[str, Any], names: Sequence[str], where: str) 
         annotations: `{"labels": [[name, label], ...]}`; a label is a class number (made one-hot)
             or a list of numbers; `"labels": null` or no such key means none.
         names: the images' names inside the data set.
-        where: what errors call the data set.
+        where: what errors call the file.
 
     Returns:
         float32 tensor [N, K], or None.
@@ -126,26 +121,25 @@ def parse_labels(annotations: dict[str, Any], names: Sequence[str], where: str) 
     try:
         table = {str(name): label for name, label in rows}
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: labels in {LABEL_FILE} must be [name, label] pairs") from error
+        raise InputError(f"{where}: labels must be [name, label] pairs") from error
     missing = [name for name in names if name not in table]
     if missing:
         raise InputError(
-            f"{where}: {LABEL_FILE} has no label for {len(missing)} of {len(names)} images, "
-            f"first {missing[0]}"
+            f"{where}: no label for {len(missing)} of {len(names)} images, first {missing[0]}"
         )
     values = [table[name] for name in names]
     if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
         if min(values) < 0 or (max(values) + 1) * len(values) > MAX_ONE_HOT:
-            raise InputError(f"{where}: class numbers in {LABEL_FILE} are negative or too large")
+            raise InputError(f"{where}: class numbers are negative or too large")
         return torch.nn.functional.one_hot(torch.tensor(values)).to(torch.float32)
     try:
         labels = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{where}: labels in {LABEL_FILE} must all be class numbers, or lists of one length"
+            f"{where}: labels must all be class numbers, or lists of one length"
         ) from error
     if labels.ndim != 2 or not (np.abs(labels) <= MAX_NUMBER).all():
-        raise InputError(f"{where}: labels in {LABEL_FILE} must be lists of finite numbers")
+        raise InputError(f"{where}: labels must be lists of finite numbers")
     return torch.from_numpy(labels.astype(np.float32))
 
 
@@ -163,7 +157,7 @@ def describe(annotations: dict[str, Any], names: Sequence[str], where: str) -> D
     label_names = _names_of(annotations.get("label_names"), "label_names", where)
     if label_names is not None and (labels is None or len(label_names) != labels.shape[1]):
         width = 0 if labels is None else labels.shape[1]
-        raise InputError(f"{where}: {LABEL_FILE} names {len(label_names)} labels, expected {width}")
+        raise InputError(f"{where}: names {len(label_names)} labels, expected {width}")
     section = annotations.get("ganvas", annotations.get("faces"))
     known = Description(labels=labels, label_names=label_names)
     return known if section is None else _from_records(known, section, names, where)
@@ -173,7 +167,7 @@ def _names_of(value: Any, what: str, where: str) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise InputError(f"{where}: {what} in {LABEL_FILE} must be a list of texts")
+        raise InputError(f"{where}: {what} must be a list of texts")
     return tuple(value)
 
 
@@ -185,7 +179,7 @@ def _from_records(
         table = {str(record["name"]): record for record in section["images"]}
         records = [table[name] for name in names]
     except (TypeError, KeyError) as error:
-        raise InputError(f"{where}: {LABEL_FILE} must have a record for each image") from error
+        raise InputError(f"{where}: expected a record for each image") from error
 
     def column(key: str) -> list[Any] | None:
         given = [record.get(key) for record in records]
@@ -195,12 +189,12 @@ def _from_records(
     if identities is not None:
         kinds = {type(value) for value in identities}
         if kinds not in ({int}, {str}):
-            raise InputError(f"{where}: identities in {LABEL_FILE} must all be numbers or texts")
+            raise InputError(f"{where}: identities must all be numbers or texts")
         numbers, persons = numbered(identities)
         known = replace(known, identities=numbers, identity_names=persons)
     if splits is not None:
         if not all(isinstance(split, str) for split in splits):
-            raise InputError(f"{where}: splits in {LABEL_FILE} must be texts")
+            raise InputError(f"{where}: splits must be texts")
         known = replace(known, splits=tuple(splits))
     if landmarks is not None:
         try:
@@ -208,12 +202,10 @@ def _from_records(
         except (TypeError, ValueError, OverflowError):
             points = np.zeros((0, 0, 0))
         if points.ndim != 3 or points.shape[2] != 2 or not (np.abs(points) <= MAX_NUMBER).all():
-            raise InputError(f"{where}: landmarks in {LABEL_FILE} must be lists of finite [x, y]")
+            raise InputError(f"{where}: landmarks must be lists of finite [x, y]")
         marks = _names_of(section.get("landmarks"), "landmarks", where)
         if marks is not None and len(marks) != points.shape[1]:
-            raise InputError(
-                f"{where}: {LABEL_FILE} names {len(marks)} landmarks, expected {points.shape[1]}"
-            )
+            raise InputError(f"{where}: names {len(marks)} landmarks, expected {points.shape[1]}")
         known = replace(
             known, landmarks=torch.from_numpy(points.astype(np.float32)), landmark_names=marks
         )

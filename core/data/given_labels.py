@@ -52,11 +52,12 @@ def read_labels(path: Path) -> GivenLabels:
     """Labels from a file.
 
     CSV: a line of headings, then a file name and its label in each line: one column of numbers
-    (class numbers if all are whole and not negative) or of class names, or several columns of
-    numbers. JSON: `{"labels": [[name, label], ...]}` as in dataset.json, or `{name: label, ...}`.
+    (class numbers if all are whole and not negative) or of class names, none of which is a number,
+    or several columns of numbers. JSON: `{"labels": [[name, label], ...]}` as in dataset.json, or
+    `{name: label, ...}`.
 
     Raises:
-        InputError: another content, a name twice, or ragged or non-finite numbers.
+        InputError: another content, a name twice, an empty label, or ragged or non-finite numbers.
     """
     data = read_bounded(path, MAX_TEXT_BYTES)
     if path.suffix.lower() == ".json":
@@ -78,7 +79,7 @@ def parse_json(data: bytes, where: str) -> GivenLabels:
     if not rows or len(set(names)) != len(names):
         raise InputError(f"{where}: expected one label for each of some names")
     if all(isinstance(label, str) for _, label in rows):
-        return _by_class(names, [label for _, label in rows])
+        return _by_class(names, [label for _, label in rows], where)
     known = describe({**content, "ganvas": None, "faces": None}, names, where)
     if known.labels is None:
         raise InputError(f"{where}: expected labels, got none")
@@ -102,14 +103,16 @@ def parse_csv(lines: Sequence[str], where: str) -> GivenLabels:
     if len(set(names)) != len(names):
         raise InputError(f"{where}: a name is listed twice")
     numbers = [[_number(cell) for cell in row[1:]] for row in rows]
-    if len(head) == 2 and any(row[0] is None for row in numbers):
-        return _by_class(names, [row[1].strip() for row in rows])
+    # One number among the labels means that they are numbers, and what is none is a slip.
+    if len(head) == 2 and all(row[0] is None for row in numbers):
+        return _by_class(names, [row[1].strip() for row in rows], where)
     values: dict[str, int | list[float]] = {}
     whole = len(head) == 2 and all(_is_class(row[0]) for row in numbers)
     for line, (name, row) in enumerate(zip(names, numbers, strict=True), 2):
         good = [value for value in row if value is not None]
         if len(good) != len(row):
-            raise InputError(f"{where}: line {line}: expected finite numbers")
+            bad = rows[line - 2][1 + row.index(None)][:40]
+            raise InputError(f"{where}: line {line}: expected finite numbers, got {bad!r}")
         values[name] = int(good[0]) if whole else good
     return GivenLabels(values, None if whole else tuple(cell.strip() for cell in head[1:]))
 
@@ -126,7 +129,9 @@ def _is_class(value: float | None) -> bool:
     return value is not None and value % 1 == 0 and 0 <= value < MAX_ONE_HOT
 
 
-def _by_class(names: Sequence[str], classes: Sequence[str]) -> GivenLabels:
+def _by_class(names: Sequence[str], classes: Sequence[str], where: str) -> GivenLabels:
+    if "" in classes:
+        raise InputError(f"{where}: {names[classes.index('')][:80]} has an empty label")
     distinct = sorted(set(classes))
     place = {name: number for number, name in enumerate(distinct)}
     numbers = {name: place[label] for name, label in zip(names, classes, strict=True)}

@@ -12,7 +12,7 @@ from ..files import check_input_file, kind_of
 from .attributes import label_by_attributes
 from .celeba import ATTRIBUTES, IMAGES, celeba_layout
 from .dataset import CACHE_BYTES, ImageDataset
-from .description import LABEL_FILE, MAX_LABEL_BYTES, describe, parse_annotations
+from .description import LABEL_FILE, MAX_LABEL_BYTES, describe, parse_object
 from .ffhq import TABLE, ffhq_layout
 from .identities import PAIRS, classes_layout, people_layout
 from .idx import IdxSource
@@ -156,8 +156,9 @@ def plain_layout(store: Store, spec: Spec) -> Layout:
         return layout
     entry = store.entry(LABEL_FILE)
     data = store.read(LABEL_FILE, MAX_LABEL_BYTES)
-    annotations = parse_annotations(data, store.where)
-    known = describe(annotations, names, store.where)
+    where = f"{store.where}: {LABEL_FILE}"
+    annotations = parse_object(data, where)
+    known = describe(annotations, names, where)
     row = (LABEL_FILE, entry.length, entry.crc)
     described = replace(layout, description=known, annotations=annotations, rows=(row,))
     return (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ganvas.core.data import open_dataset
 from ganvas.core.data.celeba import parse_headed, parse_single
 from ganvas.core.data.decode import Conversion, decode_rgb, jpeg_size, png_size, probe
-from ganvas.core.data.description import describe, parse_annotations
+from ganvas.core.data.description import describe, parse_object
 from ganvas.core.data.ffhq import parse_table
 from ganvas.core.data.identities import parse_pairs
 from ganvas.core.data.idx import parse_idx
@@ -202,7 +202,7 @@ def check_description(known):
 @FUZZ
 @given(damaged(ANNOTATIONS))
 def test_dataset_json(data):
-    check_description(result(lambda: describe(parse_annotations(data, "x"), NAMES, "x")))
+    check_description(result(lambda: describe(parse_object(data, "x"), NAMES, "x")))
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(NAMES)
@@ -231,7 +231,7 @@ VALUES = st.recursive(
 def test_dataset_json_of_any_structure(content, record):
     content["ganvas"] = {**record, "images": [{**record, "name": name} for name in NAMES]}
     data = json.dumps(content).encode()
-    check_description(result(lambda: describe(parse_annotations(data, "x"), NAMES, "x")))
+    check_description(result(lambda: describe(parse_object(data, "x"), NAMES, "x")))
 
 
 BODY, RECORD_INDEX = record_bytes(

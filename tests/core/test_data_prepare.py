@@ -250,13 +250,41 @@ def test_labels_come_from_a_file(tmp_path, text, labels, names):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "file", "file,x\n", "file,x\na,1\na,2\n", "file,x\na,1,2\n", "file,x,y\na,1,z\n",
-     "file,x,y\na,1,nan\n", 'file,x\n"a,1\n'],
-)  # fmt: skip
-def test_bad_csv_is_refused(text):
-    with pytest.raises(InputError, match=r"labels\.csv"):
+    "text,message",
+    [
+        ("", "expected a line of headings"),
+        ("file", "expected a line of headings"),
+        ("file,x\n", "expected a line of headings"),
+        ("file,x\na,1\na,2\n", "a name is listed twice"),
+        ("file,x\na,1,2\n", "line 2: expected 2 columns"),
+        ("file,x,y\na,1,z\n", "line 2: expected finite numbers, got 'z'"),
+        ("file,x,y\na,1,nan\n", "line 2: expected finite numbers, got 'nan'"),
+        ("file,x\na,0.5\nb,O.7\n", "line 3: expected finite numbers, got 'O.7'"),
+        ("file,x\na,cat\nb,\n", "b has an empty label"),
+        ('file,x\n"a,1\n', "not readable CSV"),
+    ],
+    ids=range(10),
+)
+def test_bad_csv_is_refused(text, message):
+    with pytest.raises(InputError, match=rf"^labels\.csv: {message}"):
         parse_csv(text.splitlines(), "labels.csv")
+
+
+@pytest.mark.parametrize(
+    "content,message",
+    [
+        ({"a": True}, "labels must be lists of finite numbers"),
+        ({"a": [1], "b": [1, 2]}, "labels must all be class numbers, or lists of one length"),
+        ({"a": -1}, "class numbers are negative or too large"),
+        ({"a": "cat", "b": ""}, "b has an empty label"),
+        ({"labels": 5}, r"labels must be \[name, label\] pairs"),
+        ([], "expected a JSON object, got list"),
+    ],
+    ids=range(6),
+)
+def test_bad_json_is_refused_by_the_files_own_name(content, message):
+    with pytest.raises(InputError, match=rf"^labels\.json: {message}$"):
+        parse_json(json.dumps(content).encode(), "labels.json")
 
 
 @settings(max_examples=150, deadline=None)
