@@ -31,12 +31,14 @@ def list_models(folders: Folders | None = None, arch: str | None = None) -> list
 def list_models_for(archs: Iterable[str], folders: Folders | None = None) -> list[str]:
     """Names of all model files: those of the architectures `archs` first, shipped ones at the top.
 
-    The others stay in the list, so that choosing one says what it is and why it does not fit.
+    The user's other files stay in the list, so that choosing one says what it is and why it does
+    not fit; the package's own, which everybody has, do not.
     """
     wanted = set(archs)
     files = model_files(folders)
     fitting = {name: file for name, file in files.items() if _arch(file) in wanted}
-    return list(fitting | files)
+    others = {name: file for name, file in files.items() if file.parent != DEMO_FOLDER}
+    return list(fitting | others)
 
 
 def architecture_of(file: Path) -> Architecture | None:
