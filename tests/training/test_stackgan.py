@@ -181,6 +181,7 @@ def test_stages_agree_on_digits(tmp_path):
         "stage1_kimg=20",
         "total_kimg=40",
         "mirror=false",
+        "lr=0.001",
         "threads=1",
     ]
     data = write_digits(tmp_path / "digits.zip")
