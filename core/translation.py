@@ -147,7 +147,7 @@ def translate_files(
 
     Raises:
         InputError: the model does not translate, an image cannot be read or is too small, the
-            folder cannot be written to, or a result would replace its own input.
+            folder cannot be written to, or a result would replace an input.
     """
     try:
         network = translator_of(model)
@@ -156,8 +156,9 @@ def translate_files(
     check_output_folder(folder)
     if not images:
         raise InputError("translate: expected images, got none")
-    for file, name in images:
-        if (folder / name).exists() and (folder / name).samefile(file):
+    inputs = {file.resolve() for file, _ in images}
+    for _, name in images:
+        if (folder / name).resolve() in inputs:
             raise InputError(f"translate: {folder / name} is an input itself; choose another --out")
     batch: list[Tensor] = []
     first = 0
@@ -165,7 +166,7 @@ def translate_files(
     def written() -> Iterator[Path]:
         seeds = None if seed is None else range(seed + first, seed + first + len(batch))
         done = translate(network, torch.stack(batch), seeds=seeds, chunk=chunk)
-        for (_, name), image in zip(images[first:], done, strict=False):
+        for (_, name), image in zip(images[first : first + len(batch)], done, strict=True):
             picture = image.add(1).div(2).clamp(0, 1).permute(1, 2, 0)
             save_png(folder / name, picture, {"ganvas.model": model.sha256})
             yield folder / name

@@ -40,9 +40,10 @@ def translate_image(
         image: Translated images of the same size.
     """
     images = image_to_model(image)
+    network = translator_of(translator)
     try:
         made = translate(
-            translator_of(translator),
+            network,
             images,
             seeds=_seeds(seed, len(images)) if dropout else None,
             chunk=chunk_size,

@@ -101,7 +101,7 @@ class Scores:
         """Features of images 0..count-1, of which each rank takes its share, a few at a time."""
         assert self._extractor is not None
         result = Statistics(self._extractor.dims)
-        own = torch.arange(self._ranks.rank, count, self._ranks.world)
+        own = torch.tensor(range(self._ranks.rank, count, self._ranks.world), dtype=torch.int64)
         for part in own.split(_CHUNK):
             result.add(self._extractor(images(part)).features)
         result.all_reduce(self._ranks.sum_, self._ranks.device)
