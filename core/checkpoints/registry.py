@@ -270,12 +270,12 @@ def architecture(arch: str) -> Architecture:
     """Look up an architecture id.
 
     Raises:
-        InputError: unknown id; the message lists the known ones, nearest first.
+        InputError: unknown id; the message names the nearest known ones.
     """
     if arch in ARCHITECTURES:
         return ARCHITECTURES[arch]
-    near = get_close_matches(arch[:_MAX_TEXT], ARCHITECTURES, n=1)
-    hint = f"did you mean {near[0]}" if near else f"known: {', '.join(sorted(ARCHITECTURES))}"
+    near = get_close_matches(arch[:_MAX_TEXT], ARCHITECTURES, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else "and no known one has a similar name"
     raise InputError(f"architecture {arch[:_MAX_TEXT]!a} is unknown to this version ({hint})")
 
 
