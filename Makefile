@@ -36,14 +36,19 @@ lint: $(VENV)/installed-test
 
 # How the demo models were made: well over an hour on two CPU cores. Each stage starts from the one before; Ctrl-C
 # and another `make train-demo` go on where it stopped.
-train-demo: $(VENV)/installed runs/faces-64.zip
+train-demo: $(VENV)/installed runs/faces-64.zip runs/heldout-64.zip
 	$(BIN)/ganvas train stylegan2-faces-16 --data runs/faces-64.zip --outdir runs/faces-16 $(TRAIN_FLAGS)
 	$(BIN)/ganvas train stylegan2-faces-32 --data runs/faces-64.zip --outdir runs/faces-32 init=runs/faces-16 $(TRAIN_FLAGS)
 	$(BIN)/ganvas train stylegan2-faces-64 --data runs/faces-64.zip --outdir runs/faces-64 init=runs/faces-32 $(TRAIN_FLAGS)
 	$(BIN)/ganvas train restore-unet --data runs/faces-64.zip --outdir runs/restore $(TRAIN_FLAGS)
+	$(BIN)/python -m ganvas.training.face_features runs/face-features.safetensors --data runs/faces-64.zip \
+	  --real runs/heldout-64.zip
 
 runs/faces-64.zip: | $(VENV)/installed
 	$(BIN)/ganvas faces --count $(FACES) --size 64 --seed 0 --workers $(WORKERS) --out $@
+
+runs/heldout-64.zip: | $(VENV)/installed
+	$(BIN)/ganvas faces --count 2000 --size 64 --seed 1 --workers $(WORKERS) --out $@
 
 clean:
 	rm -rf $(VENV) build ganvas.egg-info .pytest_cache .ruff_cache
