@@ -6,6 +6,7 @@ with or without ranks. Only rank 0 writes files.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,11 +92,6 @@ class Ranks:
         """
         self.any(False)
 
-    def close(self) -> None:
-        """Leave the process group."""
-        if self.world > 1 and dist.is_initialized():
-            dist.destroy_process_group()
-
     def _lost(self, error: RuntimeError) -> RankLostError:
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no details"
         return RankLostError(
@@ -106,6 +102,9 @@ class Ranks:
 
 def start(device: str) -> Ranks:
     """Join the process group that torchrun describes in the environment, or run alone.
+
+    A process leaves the group when it ends: torchrun's store takes no second group, so that later
+    runs of the same process share it.
 
     Args:
         device: auto, cpu, cuda or cuda:N (N only without torchrun).
@@ -119,6 +118,8 @@ def start(device: str) -> Ranks:
     local = torch.device(choose_device(device))
     if world == 1:
         return Ranks(0, 1, local)
+    if dist.is_initialized():
+        return Ranks(rank, world, local)
     use_cuda = local.type == "cuda"
     if use_cuda:
         torch.cuda.set_device(local)
@@ -129,6 +130,7 @@ def start(device: str) -> Ranks:
             f"train: rank {rank} of {world} could not join the others "
             f"({str(error).splitlines()[0][:200]}); start every rank with torchrun"
         ) from error
+    atexit.register(dist.destroy_process_group)
     return Ranks(rank, world, local)
 
 

@@ -203,22 +203,13 @@ def test_both_directions_load_from_the_model_file(tmp_path):
     ]
 
 
-# One process group serves all runs: torchrun's store takes no second one.
 RANKS = """
 import sys
-from ganvas.training import distributed, loop, train
+from ganvas.training import train
 
-class Kept(distributed.Ranks):
-    def close(self):
-        pass
-
-ranks = distributed.start("cpu")
-kept = Kept(ranks.rank, ranks.world, ranks.device)
-loop.distributed.start = lambda device: kept
 for run in sys.argv[1:]:
     preset, data, folder, *settings = run.split("|")
     train(preset, data, folder, settings, say=str)
-ranks.close()
 """
 
 
