@@ -6,21 +6,25 @@ with or without ranks. Only rank 0 writes files.
 
 from __future__ import annotations
 
-import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from itertools import count
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from ..core.devices import choose_device
 from ..core.errors import InputError
 from .errors import TrainingError
 
 TIMEOUT = timedelta(minutes=10)
+_runs = count()
 
 
 class RankLostError(TrainingError):
@@ -92,6 +96,11 @@ class Ranks:
         """
         self.any(False)
 
+    def close(self) -> None:
+        """Leave the process group."""
+        if self.world > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
     def _lost(self, error: RuntimeError) -> RankLostError:
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no details"
         return RankLostError(
@@ -103,8 +112,8 @@ class Ranks:
 def start(device: str) -> Ranks:
     """Join the process group that torchrun describes in the environment, or run alone.
 
-    A process leaves the group when it ends: torchrun's store takes no second group, so that later
-    runs of the same process share it.
+    Each run of a process has a group of its own, under its own names in torchrun's store: a second
+    group under the first one's names would find the addresses of connections that are gone.
 
     Args:
         device: auto, cpu, cuda or cuda:N (N only without torchrun).
@@ -118,20 +127,30 @@ def start(device: str) -> Ranks:
     local = torch.device(choose_device(device))
     if world == 1:
         return Ranks(0, 1, local)
-    if dist.is_initialized():
-        return Ranks(rank, world, local)
     use_cuda = local.type == "cuda"
     if use_cuda:
         torch.cuda.set_device(local)
     try:
-        dist.init_process_group("nccl" if use_cuda else "gloo", timeout=TIMEOUT)
+        dist.init_process_group(
+            "nccl" if use_cuda else "gloo",
+            store=PrefixStore(f"run{next(_runs)}", _store()),
+            rank=rank,
+            world_size=world,
+            timeout=TIMEOUT,
+        )
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"train: rank {rank} of {world} could not join the others "
             f"({str(error).splitlines()[0][:200]}); start every rank with torchrun"
         ) from error
-    atexit.register(dist.destroy_process_group)
     return Ranks(rank, world, local)
+
+
+@cache
+def _store() -> Store:
+    """The store through which torchrun's processes find each other."""
+    store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
+    return store
 
 
 def _environment(name: str, default: int) -> int:

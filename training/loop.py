@@ -72,18 +72,21 @@ def train(
     row = find_preset(preset)
     config = override(row.config, overrides)
     ranks = distributed.start(config.device)
-    if not dry_run:
-        if data is None:
-            raise InputError(
-                f"train: --data is missing; this preset learns from {described(config.needs)}"
-            )
-        if outdir is None:
-            raise InputError("train: --outdir is missing, the folder of the run")
-        return _run(row, config, ranks, data, Path(outdir), resume, say)
-    small = config.model_copy(update=config.dry(ranks.world))
-    with tempfile.TemporaryDirectory(prefix="ganvas-dry-run-") as folder:
-        result = _run(row, small, ranks, None, Path(folder), None, say)
-    return TrainingResult(result.outcome, result.images, None, result.folder)
+    try:
+        if not dry_run:
+            if data is None:
+                raise InputError(
+                    f"train: --data is missing; this preset learns from {described(config.needs)}"
+                )
+            if outdir is None:
+                raise InputError("train: --outdir is missing, the folder of the run")
+            return _run(row, config, ranks, data, Path(outdir), resume, say)
+        small = config.model_copy(update=config.dry(ranks.world))
+        with tempfile.TemporaryDirectory(prefix="ganvas-dry-run-") as folder:
+            result = _run(row, small, ranks, None, Path(folder), None, say)
+        return TrainingResult(result.outcome, result.images, None, result.folder)
+    finally:
+        ranks.close()
 
 
 def _run(
