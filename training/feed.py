@@ -141,7 +141,7 @@ class Feed:
             if len(images) <= config.heldout:
                 raise InputError(
                     f"train: the data set has {len(images)} images, more than {config.heldout} are "
-                    "needed"
+                    "needed: as many are held out to measure on (heldout=N sets another number)"
                 )
             # The first read makes the data set's cache, which the threads then share.
             images.images(torch.zeros(1, dtype=torch.int64))
@@ -167,7 +167,8 @@ class Feed:
         if self.dataset.labels is None:
             raise InputError(
                 "train: this preset learns from labels, and the data have none "
-                "(expected, for an archive, labels in its dataset.json)"
+                "(expected a dataset.json with labels, folder:PATH,labels=folders, or attributes "
+                "such as faces:count=20000,attr=glasses+smile)"
             )
         return self.dataset.labels.shape[1]
 

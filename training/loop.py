@@ -20,7 +20,7 @@ from .feed import Feed, Images, TwoSets, to_float
 from .presets import Preset, find_preset
 from .report import Reporter
 from .resume import compare, compare_data, state_to_continue
-from .scores import Scores, alarms
+from .scores import WATCHED_FROM, Scores, alarms
 from .stopping import require_finite_losses, require_finite_tensors, stop_signals, writing
 from .system import System, grid_side
 from .systems import build
@@ -128,6 +128,10 @@ def _run(
 
     scores = Scores(config, feed, ranks)
     run = _Run(preset.name, config, ranks, outdir, dataset, system, scores, reporter)
+    if first >= config.total_steps:
+        notes.append(
+            f"this run is finished ({config.total_kimg:g} kimg); a larger total_kimg=N goes on"
+        )
     run.start(first, state_path, notes)
     ticks, snapshots = config.steps(config.tick_kimg), config.steps(config.snapshot_kimg)
     step, outcome = first, "finished"
@@ -237,7 +241,7 @@ class _Run:
         model = self.system.model(training)
         path = snapshot.write(self.outdir, model, state, self.config.keep)
         self.reporter.snapshot(images, path.name, values, self.system.headline)
-        for alarm in alarms(values):
+        for alarm in alarms(values) if images >= WATCHED_FROM else []:
             self.reporter.log("alarm", images, {"text": alarm})
             self.reporter.say(f"warning: {alarm}")
         if neighbours is not None:

@@ -24,6 +24,8 @@ from .system import System
 
 ALARM = 0.5
 """Below this share of the data's own diversity, or of its modes, a run is said to collapse."""
+WATCHED_FROM = 10_000
+"""Images from which on a generator that draws little is said to collapse, not to begin."""
 _IMAGES_PER_MODE = 12  # at least; so that real images visit every mode again
 _MAX_MODES = 20
 SEARCHED = 5000

@@ -31,6 +31,7 @@ from ganvas.nodes.editor.state import Editor
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS = 60
+TRIES = 4
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -82,6 +83,17 @@ class Visit:
     def set(self, type: str, name: str, value: Any) -> None:
         """Change a widget of the first node of a class."""
         self.page.evaluate(SET, [type, name, value])
+
+    def press_until(self, button: Any, shown: Any) -> None:
+        """Press a button until it has an effect: a page that is still starting misses a click."""
+        for _ in range(TRIES):
+            button.click()
+            deadline = time.monotonic() + SECONDS / TRIES
+            while time.monotonic() < deadline:
+                if shown.is_visible():
+                    return
+                self.page.wait_for_timeout(100)
+        raise AssertionError(f"{button} shows no {shown}")
 
     def run(self) -> None:
         """Press Run."""

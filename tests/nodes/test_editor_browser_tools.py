@@ -108,8 +108,9 @@ def test_help_and_translations_come_in_the_users_language(visit):
 def test_the_node_library_finds_blueprints_by_their_other_names(visit):
     page = visit.page
     visit.open()
-    page.get_by_test_id("node-library-tab-button").click()
-    page.get_by_placeholder("Search Nodes").first.fill("random faces")
+    search = page.get_by_placeholder("Search Nodes").first
+    visit.press_until(page.get_by_test_id("node-library-tab-button"), search)
+    search.fill("random faces")
     page.get_by_text("Sample faces").first.wait_for()
     visit.look("13_blueprints")
     assert visit.failures == []
