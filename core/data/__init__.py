@@ -7,13 +7,12 @@ from .description import Description
 from .opening import open_dataset
 from .pairs import ImageDomains, open_domains, split_pair
 from .procedural import write_faces_zip
-from .sampling import balanced_indices, batch_indices, domain_indices, mirror_flags
+from .sampling import batch_indices, domain_indices, mirror_flags
 
 __all__ = [
     "Description",
     "ImageDataset",
     "ImageDomains",
-    "balanced_indices",
     "batch_indices",
     "domain_indices",
     "mirror_flags",

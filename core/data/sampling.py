@@ -16,8 +16,6 @@ from .counter import hash64, permute
 _STREAM_ORDER = 1
 _STREAM_MIRROR = 2
 _STREAM_SECOND = 3
-_STREAM_CLASS = 4
-_STREAM_INSIDE = 5
 
 
 def _numbers(step: int, batch: int) -> np.ndarray:
@@ -78,43 +76,3 @@ def domain_indices(seed: int, step: int, batch: int, n_a: int, n_b: int) -> tupl
     size = np.uint64(n_b)
     second = permute(numbers % size, n_b, seed, _STREAM_SECOND, numbers // size)
     return batch_indices(seed, step, batch, n_a), second
-
-
-def balanced_indices(seed: int, step: int, batch: int, classes: Tensor) -> Tensor:
-    """Indices of the images of one step, every class equally often.
-
-    Among C classes that have images, draws number r * C to r * C + C - 1 of a run hold each class
-    once, in an order of their own; each class walks its own images in epochs, so that the images
-    of a small class come round more often.
-
-    Args:
-        seed: the run's seed.
-        step: number of the step, from 0.
-        batch: images of a step, over all ranks.
-        classes: the class number of each image, int64 [N].
-
-    Returns:
-        int64 tensor [batch] of values in range(N).
-
-    Raises:
-        ValueError: no images, or an impossible step or batch.
-    """
-    if classes.ndim != 1 or not len(classes) or classes.is_floating_point():
-        raise ValueError(
-            f"balanced_indices: class numbers [N] expected, got {tuple(classes.shape)} "
-            f"of {classes.dtype}"
-        )
-    order = torch.argsort(classes, stable=True).numpy()
-    counts = torch.unique(classes, return_counts=True)[1].numpy().astype(np.uint64)
-    starts = np.cumsum(counts) - counts
-    numbers = _numbers(step, batch)
-    rounds, place = np.divmod(numbers, np.uint64(len(counts)))
-    chosen = permute(place, len(counts), seed, _STREAM_CLASS, rounds).numpy()
-    inside = np.zeros(batch, dtype=np.uint64)
-    for number in np.unique(chosen):
-        here = chosen == number
-        size = counts[number]
-        epochs, row = np.divmod(rounds[here], size)
-        walk = permute(row, int(size), seed, _STREAM_INSIDE, int(number), epochs)
-        inside[here] = walk.numpy().astype(np.uint64)
-    return torch.from_numpy(order[(starts[chosen] + inside).astype(np.int64)])

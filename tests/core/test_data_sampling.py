@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganvas.core.data import balanced_indices, batch_indices, domain_indices, mirror_flags
+from ganvas.core.data import batch_indices, domain_indices, mirror_flags
 from ganvas.core.data.counter import hash64, permute, torch_seeds, uniform
 
 
@@ -130,36 +130,10 @@ def test_domains_of_one_length_are_not_paired():
     assert same < 80  # 40 expected by chance
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    counts=st.lists(st.integers(0, 6), min_size=1, max_size=5).filter(any),
-    batch=st.integers(1, 9),
-    seed=st.integers(0, 99),
-)
-def test_classes_are_drawn_equally_often(counts, batch, seed):
-    classes = torch.cat([torch.full((n,), label) for label, n in enumerate(counts)])
-    classes = classes[torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))]
-    present = [label for label, n in enumerate(counts) if n]
-    rounds = 2 * max(counts)
-    steps = -(-rounds * len(present) // batch)
-    seen = torch.cat([balanced_indices(seed, step, batch, classes) for step in range(steps)])
-    for r in range(rounds):
-        here = seen[r * len(present) : (r + 1) * len(present)]
-        assert sorted(classes[here].tolist()) == present
-    for label in present:
-        own = seen[: rounds * len(present)]
-        own = own[classes[own] == label]
-        images = torch.nonzero(classes == label)[:, 0].tolist()
-        for epoch in range(rounds // len(images)):
-            assert sorted(own[epoch * len(images) : (epoch + 1) * len(images)].tolist()) == images
-
-
 @settings(max_examples=8, deadline=None)
 @given(batch=st.sampled_from([1, 2, 3, 4, 6, 12]), ranks=st.sampled_from([1, 2, 3]))
 def test_draws_depend_on_neither_batch_nor_ranks(batch, ranks):
-    classes = torch.arange(30) % 4
     for draw in (
-        lambda step, size: balanced_indices(7, step, size, classes),
         lambda step, size: torch.stack(domain_indices(7, step, size, 11, 17), 1),
         lambda step, size: batch_indices(7, step, size, 13),
     ):
@@ -168,11 +142,6 @@ def test_draws_depend_on_neither_batch_nor_ranks(batch, ranks):
         assert torch.equal(torch.cat([part for parts in split for part in parts]), one)
 
 
-@pytest.mark.parametrize(
-    "classes", [torch.zeros(0).long(), torch.zeros(3), torch.zeros(2, 2).long()]
-)
-def test_impossible_classes_are_refused(classes):
-    with pytest.raises(ValueError, match="class numbers"):
-        balanced_indices(0, 0, 4, classes)
+def test_empty_domains_are_refused():
     with pytest.raises(ValueError, match="n_b >= 1"):
         domain_indices(0, 0, 4, 3, 0)
