@@ -10,13 +10,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from itertools import count
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from ..core.devices import choose_device
@@ -131,9 +130,10 @@ def start(device: str) -> Ranks:
     if use_cuda:
         torch.cuda.set_device(local)
     try:
+        store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
         dist.init_process_group(
             "nccl" if use_cuda else "gloo",
-            store=PrefixStore(f"run{next(_runs)}", _store()),
+            store=PrefixStore(f"run{next(_runs)}", store),
             rank=rank,
             world_size=world,
             timeout=TIMEOUT,
@@ -144,13 +144,6 @@ def start(device: str) -> Ranks:
             f"({str(error).splitlines()[0][:200]}); start every rank with torchrun"
         ) from error
     return Ranks(rank, world, local)
-
-
-@cache
-def _store() -> Store:
-    """The store through which torchrun's processes find each other."""
-    store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
-    return store
 
 
 def _environment(name: str, default: int) -> int:
