@@ -56,11 +56,8 @@ class Scores:
         "modes" the share of the data in clusters that the samples visit, "swd_*" as
         `core.metrics.sliced_wasserstein`, "fd_faces" the Frechet distance on our own features.
         """
-        values = system.evaluate()
-        if system.samples(np.arange(1)) is None:
-            return values
-        values |= self._compare_pixels(system)
-        if self._config.fd_images > 1:
+        values = system.evaluate() | self._compare_pixels(system)
+        if self._config.fd_images > 1 and system.samples(np.arange(1)) is not None:
             values["fd_faces"] = self._frechet_distance(system)
         return values
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
+from ganvas.core.models.progressive import doubled, halved
 from ganvas.training import snapshot, train
 from ganvas.training.config import override
 from ganvas.training.configs.progressive import Stage
@@ -88,6 +89,20 @@ def test_real_images_fade_in_as_fakes_do():
     nearly_old = at_stage(images, Stage(16, 1e-9))
     torch.testing.assert_close(nearly_old[:, :, ::2, 1::2], small)
     torch.testing.assert_close(at_stage(images, Stage(16, 0.5)), (images + nearly_old) / 2)
+
+
+@pytest.mark.parametrize("preset", SYSTEMS)
+def test_a_resolution_that_has_not_faded_in_shows_the_one_before(preset):
+    system = system_of(preset)
+    g, d = (system.networks[name].eval() for name in "GD")
+    z, images = torch.randn(4, 8), torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        before = g(z, resolution=8)
+        torch.testing.assert_close(g(z, resolution=16, alpha=0.0), doubled(before), rtol=0, atol=0)
+        assert not torch.equal(g(z, resolution=16), doubled(before))
+        seen = d(images, resolution=16, alpha=0.0)
+        torch.testing.assert_close(seen, d(halved(images), resolution=8), rtol=0, atol=0)
+        assert not torch.equal(seen, d(images, resolution=16))
 
 
 @pytest.mark.parametrize("preset", SYSTEMS)
