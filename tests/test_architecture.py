@@ -15,13 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # A layer imports from its own folder and from those named here, never upward.
 ALLOWED = {
     "": {"core", "nodes"},  # __init__.py, which names things for lazy import
-    "cli": {"", "core", "nodes", "training"},
+    "cli": {"", "commands", "core"},
+    "commands": {"core", "nodes", "training"},
     "nodes": {"core", "kernels"},
     "training": {"core", "kernels"},
     "core": {"kernels"},
     "kernels": set(),
 }
-LAYERS = ("kernels", "core", "training", "nodes")
+LAYERS = ("kernels", "core", "training", "nodes", "commands")
 HEAVY = ("torch", "comfy", "comfy_api", "folder_paths", "numpy", "PIL", "pydantic", "safetensors")
 LINES = 600
 
