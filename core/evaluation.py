@@ -32,7 +32,7 @@ from .metrics.images import Images
 from .metrics.resize import RESIZES
 from .metrics.result import Result, as_table
 from .metrics.swd import PATCH, pyramid_sides
-from .models.plans import is_generator
+from .models.plans import AnyGenerator, class_fits, is_generator
 from .restoration import (
     DEFAULT,
     bicubic,
@@ -71,7 +71,7 @@ class Request:
         seed: of random projections and subsets, and of the places on paths.
         features: file of the Inception weights, which "fid", "kid", "is" and "prdc" need.
         resize: how images are brought to Inception's size.
-        class_index: class of a conditional generator, -1 for one without classes.
+        class_index: class of a conditional generator; -1 for one without, see `class_labels`.
 
     Raises:
         InputError: an unknown or repeated name, a number out of range, or a file that is not there.
@@ -314,7 +314,7 @@ def check_sources(request: Request, real: Images, fake: Source) -> None:
     elif is_generator(fake.generator):
         config = fake.generator.config
         channels, size = config.img_channels, config.img_resolution
-        _check_class(request.class_index, config.c_dim)
+        _check_class(fake.generator, request.class_index)
     else:
         raise InputError(f"metrics: expected a generator or a restorer, got a {fake.arch}")
     if "swd" in names:
@@ -334,15 +334,17 @@ def check_sources(request: Request, real: Images, fake: Source) -> None:
         )
 
 
-def _check_class(class_index: int, classes: int) -> None:
-    if classes == 0 and class_index >= 0:
+def _check_class(generator: AnyGenerator, class_index: int) -> None:
+    if class_fits(generator, class_index):
+        return
+    classes = generator.config.c_dim
+    if classes == 0:
         raise InputError(f"metrics: this generator has no classes, got --class {class_index}")
-    if classes and not 0 <= class_index < classes:
-        got = f"got {class_index}" if class_index >= 0 else "none is given"
-        raise InputError(
-            f"metrics: this generator has {classes} classes; expected --class "
-            f"0..{classes - 1}, and real images of that class, {got}"
-        )
+    got = f"got {class_index}" if class_index >= 0 else "none is given"
+    raise InputError(
+        f"metrics: this generator has {classes} classes; expected --class "
+        f"0..{classes - 1}, and real images of that class, {got}"
+    )
 
 
 def _check_memory(names: Sequence[str], real: Images, count: int) -> None:

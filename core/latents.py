@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .chunks import Report, in_chunks
 from .errors import InputError
-from .models.plans import has_latents, plan_of
+from .models.plans import class_fits, has_latents, plan_of
 
 if TYPE_CHECKING:
     from .models.plans import AnyGenerator
@@ -79,23 +79,21 @@ def seeded_z(seed: int, count: int, z_dim: int) -> Tensor:
 
 
 def class_labels(generator: AnyGenerator, class_index: int, count: int) -> Tensor | None:
-    """One-hot labels [count, c_dim], or None for a generator without classes.
+    """One-hot labels [count, c_dim], or None where a negative index names no class.
 
-    A negative index asks for no particular class, which only a generator without classes accepts.
+    That suits a generator without classes, and InfoGAN, whose seed then chooses.
 
     Raises:
         InputError: the index does not fit the generator.
     """
     c_dim = generator.config.c_dim
-    if c_dim == 0:
-        if class_index >= 0:
+    if not class_fits(generator, class_index):
+        if c_dim == 0:
             raise InputError(
                 f"class_index: this generator has no classes, so it must be -1, got {class_index}"
             )
-        return None
-    if not 0 <= class_index < c_dim:
         raise InputError(f"class_index: expected 0..{c_dim - 1}, got {class_index}")
-    return torch.eye(c_dim)[class_index].repeat(count, 1)
+    return None if class_index < 0 else torch.eye(c_dim)[class_index].repeat(count, 1)
 
 
 @torch.no_grad()
@@ -118,7 +116,7 @@ def sample_latents(
         count: number of latents.
         truncation_psi: 1 keeps the latent, 0 gives the average face.
         truncation_cutoff: layers that truncation touches, counted from the first; None for all.
-        class_index: class of a conditional generator, -1 for one without classes.
+        class_index: class of a conditional generator; -1 for one without, see `class_labels`.
 
     Raises:
         InputError: seeds or class do not fit, or the generator has no W.

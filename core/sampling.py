@@ -14,7 +14,7 @@ from .errors import InputError
 from .files import check_output_folder
 from .images import MAX_PIXELS, contact_sheet, save_png
 from .latents import MAX_SEED, NOISE_MODES, class_labels, seeded_z
-from .models.plans import AnyGenerator, has_latents, is_generator, plan_of
+from .models.plans import AnyGenerator, class_fits, has_latents, is_generator, plan_of
 from .ranges import parse_ranges
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def write_samples(
             "a generator is needed"
         )
     classes = generator.config.c_dim
-    if classes and not 0 <= class_index < classes:
+    if classes and not class_fits(generator, class_index):
         got = f"got {class_index}" if class_index >= 0 else "none is given"
         raise InputError(
             f"{model.path}: this {model.arch} has {classes} classes; expected --class "

@@ -33,7 +33,7 @@ def sample_latents(
         count: How many latents to draw.
         truncation_psi: 1 gives the model's full variety, lower values safer faces, 0 the average.
         truncation_cutoff: How many layers truncation touches, from the coarsest; -1 for all.
-        class_index: Class of a conditional generator; -1 for a generator without classes.
+        class_index: Class of a conditional generator; -1: it has none, or InfoGAN's seed chooses.
 
     Returns:
         latents: One latent per seed.

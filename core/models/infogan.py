@@ -17,7 +17,8 @@ from .plain_generator import PlainConfig, PlainGenerator, check_plain
 __all__ = ["Codes", "Discriminator", "DiscriminatorConfig", "Generator", "GeneratorConfig"]
 
 _SLOPE = 0.1
-# A generator without noise could make the information about a continuous code infinite.
+# A generator without noise could make the information about a continuous code infinite. The bound
+# is approached, not cut off at: beyond a cut, Q would have no gradient that leads back.
 _MIN_LOG_STD = -3.0
 
 
@@ -85,9 +86,9 @@ class Generator(PlainGenerator):
 
     All codes follow from z, so that a seed gives an image: a normal number becomes a continuous
     code, uniform in -1..1, by its distribution function, and the largest of `num_categories`
-    normal numbers names a category. Labels override: where a code's part of c is not all 0, it is
-    taken. "class k" of a sampler thus fixes code k // num_categories to k % num_categories and
-    leaves the others to the seed.
+    normal numbers names a category. Labels may be left out, and override: where a code's part of c
+    is not all 0, it is taken. "class k" of a sampler thus fixes code k // num_categories to
+    k % num_categories and leaves the others to the seed.
 
     Shapes: z [N, z_dim], c [N, c_dim] or None -> [N, img_channels, R, R] in -1..1.
 
@@ -242,7 +243,7 @@ class Discriminator(nn.Module):
         return Codes(
             logits.unflatten(1, (config.num_categorical, config.num_categories)),
             mean,
-            log_std.clamp(min=_MIN_LOG_STD),
+            _MIN_LOG_STD + functional.softplus(log_std - _MIN_LOG_STD),
         )
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias, TypeGuard
 
 from torch import Tensor, nn
 
-from . import stylegan2, stylegan2_plan, stylegan3, stylegan3_plan
+from . import infogan, stylegan2, stylegan2_plan, stylegan3, stylegan3_plan
 
 AnyGenerator: TypeAlias = stylegan2.Generator | stylegan3.Generator
 """What the type checker sees; every generator of the registry is called in the same way."""
@@ -23,6 +23,17 @@ def is_generator(network: nn.Module | None) -> TypeGuard[AnyGenerator]:
 def has_latents(generator: nn.Module) -> bool:
     """Whether images are drawn in two steps, z to W and W to images; PGGAN has no W."""
     return hasattr(generator, "mapping") and hasattr(generator, "synthesis")
+
+
+def class_fits(generator: AnyGenerator, class_index: int) -> bool:
+    """Whether a generator has a class of this number, or, below 0, draws without being told one.
+
+    That does a generator without classes, and InfoGAN, whose codes follow from z.
+    """
+    classes = generator.config.c_dim
+    if class_index < 0:
+        return classes == 0 or isinstance(generator, infogan.Generator)
+    return class_index < classes
 
 
 def plan_of(generator: AnyGenerator) -> AnyPlan:

@@ -1,11 +1,17 @@
 """InfoGAN: codes that follow from z, labels that override them, and what Q reads."""
 
 from dataclasses import asdict
+from itertools import product
 
 import pytest
 import torch
 
+from ganvas.core.checkpoints import load, save
+from ganvas.core.errors import InputError
+from ganvas.core.images import read_image
+from ganvas.core.latents import class_labels, sample_latents
 from ganvas.core.models.infogan import Discriminator, DiscriminatorConfig, Generator
+from ganvas.core.sampling import sample_images, write_samples
 
 from .random_networks import randomised
 
@@ -62,9 +68,18 @@ def test_q_reads_the_discriminators_features():
     codes = network.read(features)
     assert codes.logits.shape == (3, 2, 3)
     assert codes.mean.shape == codes.log_std.shape == (3, 2)
+
+
+def test_q_is_never_too_sure_and_can_become_less_sure():
+    network = randomised(Discriminator(**SMALL, **CODES)).requires_grad_(True)
+    features = network.critic.features(torch.randn(3, 3, 16, 16))
     with torch.no_grad():
-        network.q.bias[-2:] = -50  # as sure as Q may be
-    assert network.read(features).log_std.eq(-3).all()
+        network.q.bias[-2:] = -8
+    log_std = network.read(features).log_std
+    assert log_std.ge(-3).all() and log_std.le(-2.9).all()
+    log_std.sum().backward()
+    assert network.q.bias.grad is not None
+    assert network.q.bias.grad[-2:].gt(1e-4).all()
 
 
 def test_discriminator_config_round_trip():
@@ -88,3 +103,25 @@ def test_codes_that_do_not_fit_are_refused():
         Generator(num_categories=1, **SMALL)
     with pytest.raises(ValueError, match="hidden >= 1"):
         Discriminator(hidden=0, **SMALL)
+
+
+def test_without_a_class_the_seed_chooses(tmp_path):
+    """Each seed the same whatever the batch, and all categories among many."""
+    network = generator()
+    save(tmp_path / "g.safetensors", arch="infogan-generator", config=asdict(network.config),
+         tensors=network.state_dict(), training={})  # fmt: skip
+    model = load(tmp_path / "g.safetensors")
+    drawn = torch.stack(list(sample_images(network, range(6), chunk=4)))
+    torch.testing.assert_close(next(sample_images(network, [5])), drawn[5], rtol=0, atol=1e-5)
+    (file,) = write_samples(model, [5], tmp_path / "out", psi=1.0)
+    pixels = read_image(file).permute(2, 0, 1)
+    torch.testing.assert_close(pixels, drawn[5], rtol=0, atol=3e-3)
+
+    latents = sample_latents(network, "hash", seed=0, count=40)
+    categories, _ = network.codes(latents.ws[:, 0])
+    assert {tuple(pair) for pair in categories.tolist()} == set(product(range(3), repeat=2))
+    assert class_labels(network, -1, 2) is None
+    with pytest.raises(InputError, match=r"class_index: expected 0\.\.5, got 6"):
+        class_labels(network, 6, 1)
+    with pytest.raises(InputError, match=r"has 6 classes; expected --class 0\.\.5, got 6"):
+        next(write_samples(model, [5], tmp_path / "no", class_index=6))
