@@ -20,6 +20,7 @@ class Mapping(Protocol):
 def mixed_styles(
     mapping: Mapping,
     ws: Tensor,
+    c: Tensor | None,
     *,
     seed: int,
     stream: Stream,
@@ -32,6 +33,7 @@ def mixed_styles(
     Args:
         mapping: makes the other ws.
         ws: [N, num_ws, w_dim] of these samples.
+        c: their labels [N, L], which the other latents get as well; None for a mapping without.
         seed: the run's.
         stream: of the other latents.
         sample: the samples' numbers, int64 [N].
@@ -49,5 +51,5 @@ def mixed_styles(
     cutoff = 1 + (coins[:, 1] * (ws.shape[1] - 1)).long()
     cutoff = torch.where(coins[:, 0] < share, cutoff, ws.shape[1])
     later = torch.arange(ws.shape[1]) >= cutoff[:, None]
-    others = mapping(mix, None)[:, : ws.shape[1]]
+    others = mapping(mix, c)[:, : ws.shape[1]]
     return torch.where(later[:, :, None].to(ws.device), others, ws)

@@ -183,9 +183,9 @@ class System(ABC):
             optim.load_state_tensors(self._optimizers[name], module, prefix, tensors)
 
 
-def grid_side(resolution: int) -> int:
-    """Rows and columns of a grid of samples: 8, fewer where it would pass 2048 px."""
-    return max(2, min(8, _GRID_PIXELS // resolution))
+def grid_side(resolution: int, most: int = 8) -> int:
+    """Rows or columns of a grid of samples: `most`, fewer where it would pass 2048 px."""
+    return max(2, min(most, _GRID_PIXELS // resolution))
 
 
 def drawn_at_once(resolution: int) -> int:

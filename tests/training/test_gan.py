@@ -23,10 +23,10 @@ from ganvas.training.config import override
 from ganvas.training.configs.gan import Loss
 from ganvas.training.distributed import Ranks
 from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.labels import frequent_labels
 from ganvas.training.losses import LOSSES
 from ganvas.training.presets import PRESETS
 from ganvas.training.systems import build
-from ganvas.training.systems.plain import frequent_labels
 
 SHORT = [
     "resolution=8",

@@ -12,8 +12,11 @@ STDDEV_GROUP = 4  # samples that share one minibatch standard deviation
 
 
 class StyleGAN2Config(RunConfig):
-    """StyleGAN2 with optional ADA or DiffAugment."""
+    """StyleGAN2 with optional ADA or DiffAugment, with or without labels."""
 
+    conditional: bool = Field(
+        default=False, description="labels in both networks; the data must have them"
+    )
     z_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS, description="features of z")
     w_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS, description="features of w")
     mapping_layers: int = Field(default=8, ge=1, le=32, description="layers between z and w")

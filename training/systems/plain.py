@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ...core.models.plain_generator import PlainGenerator
 from ..batch_norm import calibrate, synchronise
+from ..labels import column_labels, drawn_labels
 from ..snapshot import ModelFile
-from ..streams import Stream, normal, uniforms
+from ..streams import Stream, normal
 from ..system import System
 
 GRID_ROWS, GRID_COLUMNS = 8, 8
-_MAX_CLASSES = 10  # columns of a grid that is ordered by class
 _CHUNK = 64  # images drawn at once for grids, metrics and statistics
 _CALIBRATION = 4  # chunks from which the statistics of the averaged generator are taken
 
@@ -66,28 +66,21 @@ class PlainSystem(System):
         """The labels of a part [n, L] on the device; None where the system takes none."""
         return labels.to(self.ranks.device) if self.conditional and labels is not None else None
 
-    def drawn_labels(self, sample: np.ndarray, stream: Stream) -> Tensor | None:
+    def drawn_labels(self, sample: np.ndarray) -> Tensor | None:
         """Labels of random images of the data, [n, L]; None where the system takes none."""
-        labels = self.feed.dataset.labels
-        if not self.conditional or labels is None:
-            return None
-        share = uniforms(self.config.seed, stream, sample, 1)[:, 0].double()
-        return labels[(share * self.feed.count).long()].to(self.ranks.device)
+        return self.labels(drawn_labels(self.feed, self.config.seed, sample))
 
     def samples(self, sample: np.ndarray) -> Tensor:
         """Samples of the averaged generator, their labels as frequent as in the data."""
         return self._draw(self.averaged, sample, Stream.EVALUATE)
 
     def _draw(self, generator: PlainGenerator, sample: np.ndarray, stream: Stream) -> Tensor:
-        c = self.drawn_labels(sample, Stream.DRAWN_LABEL)
+        c = self.drawn_labels(sample)
         return draw(generator, self.z(sample, stream), c)
 
     def columns(self) -> Tensor | None:
         """The labels of a grid's columns [K, L], in the order of the classes; None: no labels."""
-        labels = self.feed.dataset.labels
-        if not self.conditional or labels is None:
-            return None
-        return frequent_labels(labels[: self.feed.count], _MAX_CLASSES).to(self.ranks.device)
+        return self.labels(column_labels(self.feed))
 
     def grid(self) -> tuple[Tensor, int]:
         """Fixed-seed samples; with labels, a column for each class and a row for each z."""
@@ -114,10 +107,3 @@ def draw(generator: PlainGenerator, z: Tensor, c: Tensor | None) -> Tensor:
     labels = [None] * len(z) if c is None else c.split(_CHUNK)
     chunks = [generator(part, own) for part, own in zip(z.split(_CHUNK), labels, strict=False)]
     return torch.cat(chunks).float().clamp(-1, 1)
-
-
-def frequent_labels(labels: Tensor, count: int) -> Tensor:
-    """The most frequent labels of [N, L], at most `count`, one-hot ones in the classes' order."""
-    values, numbers = labels.unique(dim=0, return_counts=True)
-    kept = numbers.argsort(descending=True, stable=True)[:count].sort().values
-    return values[kept].flip(0)

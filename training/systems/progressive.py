@@ -213,6 +213,7 @@ class StyleGAN1System(ProgressiveSystem):
         mixed = mixed_styles(
             self.g.mapping,
             ws[:, :active],
+            None,
             seed=config.seed,
             stream=mix_stream,
             sample=sample,

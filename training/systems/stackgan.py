@@ -186,7 +186,7 @@ class StackGanSystem(PlainSystem):
     def evaluate(self) -> dict[str, float]:
         """How far the second stage, halved, is from the first; and from that of other samples."""
         sample = np.arange(_COMPARED)
-        c = self.drawn_labels(sample, Stream.DRAWN_LABEL)
+        c = self.drawn_labels(sample)
         first, second = self._stages(self.z(sample, Stream.EVALUATE), c)
         small = halved(second)
         return {
