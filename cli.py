@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from .commands import COMMANDS, Command
+from .commands.usage import as_usage_mistake, is_without_arguments
+from .core.errors import InputError, Interrupted, OperationError, as_input_error, printable
 
 app = typer.Typer(
     name="ganvas",
@@ -35,38 +37,49 @@ def main(arguments: list[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
     _open_streams()
     try:
-        try:
-            _refuse_null(given)
-            app(args=[text for text in given if text != "--debug"], prog_name="ganvas")
-        except SystemExit as stop:
-            sys.stdout.flush()
-            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        status = _dispatch(given)
+        sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe (`| head`) has left
         _drop_output()
         return 1
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        from .core.errors import as_input_error
+        return _report(error, "--debug" in given)
+    return status
 
-        error = as_input_error(error) or error
-        with suppress(OSError):
-            print(f"ganvas: {_sentence(error)}", file=sys.stderr)
-        try:
-            sys.stdout.flush()
-        except OSError:  # what could not be written would fail once more at the interpreter's end
-            _drop_output()
-        return 2 if isinstance(error, ValueError) else 1
-    return 0
+
+def _dispatch(given: list[str]) -> int:
+    """Run the command that the arguments name, wherever `--debug` stands among them."""
+    _refuse_null(given)
+    arguments = [text for text in given if text != "--debug"]
+    try:
+        status = app(args=arguments, prog_name="ganvas", standalone_mode=False)
+    except SystemExit as stop:
+        status = stop.code
+    return status if isinstance(status, int) else int(status is not None)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    """Tell the user what went wrong, and return the exit status that says whose mistake it was."""
+    if debug:
+        traceback.print_exc()
+    if is_without_arguments(error):
+        text = str(error)
+    else:
+        error = as_usage_mistake(error) or as_input_error(error) or error
+        text = f"ganvas: {_sentence(error)}"
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # what could not be written would fail once more at the interpreter's end
+        _drop_output()
+    return 2 if isinstance(error, ValueError) or is_without_arguments(error) else 1
 
 
 def _refuse_null(arguments: list[str]) -> None:
     """No path or name may hold a null character, and each library says so in its own odd way."""
-    from .core.errors import InputError
-
     for text in arguments:
         if "\0" in text:
             raise InputError(f"expected arguments without null characters, got {text[:80]!r}")
@@ -89,8 +102,6 @@ def _drop_output() -> None:
 
 def _sentence(error: Exception) -> str:
     """What to tell the user: their own mistakes in full, anything else in one line."""
-    from .core.errors import InputError, OperationError, printable
-
     text = str(error).strip()
     if isinstance(error, (InputError, OperationError)):
         # A workflow's errors come one to an indented line; no other line break is meant.
@@ -106,8 +117,6 @@ def _guarded(command: Command) -> Callable[..., None]:
 
     @functools.wraps(command.function)
     def run(*args: Any, **kwargs: Any) -> None:
-        from .core.errors import Interrupted
-
         try:
             command.function(*args, **kwargs)
         except (KeyboardInterrupt, Interrupted):
