@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .spec import NodeSpec
+    from .interface import NodeSpec
 
 MODULES = (
     "builtin",
@@ -36,9 +36,3 @@ def registry() -> dict[str, NodeSpec]:
     from .spec import NODES
 
     return NODES
-
-
-def __getattr__(name: str) -> Any:
-    if name == "NODES":
-        return registry()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

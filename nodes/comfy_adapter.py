@@ -30,7 +30,7 @@ from ..core.images import to_uint8
 from . import registry
 from .context import Context, Host
 from .engine.values import WidgetValueError, check_value
-from .spec import InputSpec, Needs, NodeSpec, OutputSpec, pack_outputs
+from .interface import InputSpec, Needs, NodeSpec, OutputSpec, pack_outputs
 
 MODEL_FOLDER = "ganvas"
 MODEL_EXTENSIONS = frozenset({".safetensors", ".pkl", ".pt", ".pth", ".ckpt"})

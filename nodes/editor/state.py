@@ -12,7 +12,7 @@ from ...core.errors import InputError
 from ..context import Host
 from ..engine import Cache
 from ..files import inside
-from ..spec import NodeSpec
+from ..interface import NodeSpec
 from .clients import Clients
 from .jobs import JobQueue
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..spec import NodeSpec
+from ..interface import NodeSpec
 
 MODULE = "ganvas"
 FIRST = "quickstart"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.errors import InputError
 from ..context import Host
-from ..spec import InputSpec, NodeSpec
+from ..interface import InputSpec, NodeSpec
 from .errors import NodeError, brief, close_names, nearest
 from .object_info import input_config
 from .prompt import Link, PromptNode

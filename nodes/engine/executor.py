@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import InputError, Interrupted
 from ..context import Context, Events, Host
-from ..spec import InputSpec, pack_outputs
+from ..interface import InputSpec, pack_outputs
 from .cache import Cache, Entry, content_keys
 from .checker import PlannedNode
 from .errors import NodeFailedError, node_failure

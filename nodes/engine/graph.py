@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..context import Host
-from ..spec import NodeSpec
+from ..interface import NodeSpec
 from .checker import NodeChecker, PlannedNode
 from .errors import GraphError, NodeError, nearest
 from .prompt import Link, PromptNode, parse_prompt

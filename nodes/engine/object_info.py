@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..context import Host
-from ..spec import InputSpec, NodeSpec
+from ..interface import InputSpec, NodeSpec
 
 
 def object_info(

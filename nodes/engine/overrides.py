@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError
-from ..spec import InputSpec, NodeSpec
+from ..interface import InputSpec, NodeSpec
 from .errors import nearest
 from .prompt import parse_prompt
 

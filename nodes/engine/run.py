@@ -13,7 +13,7 @@ from ...core.errors import InputError
 from ...core.files import check_output_folder
 from .. import registry as default_registry
 from ..context import Events, Host
-from ..spec import NodeSpec
+from ..interface import NodeSpec
 from .cache import Cache
 from .executor import Execution, execute
 from .graph import prepare

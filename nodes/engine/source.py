@@ -12,7 +12,7 @@ from PIL import Image
 
 from ...core.errors import InputError
 from ...core.files import check_input_file
-from ..spec import NodeSpec
+from ..interface import NodeSpec
 from .ui_format import ui_to_api
 
 MAX_BYTES = 64 * 2**20

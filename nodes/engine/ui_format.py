@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec import NodeSpec
+from ..interface import NodeSpec
 from .errors import workflow_error
 from .prompt import MAX_NODES
 from .ui_model import (

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..context import Host
-from ..spec import InputSpec
+from ..interface import InputSpec
 from .errors import brief, nearest
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import pytest
 
 from ganvas.nodes.context import Context, Host
+from ganvas.nodes.interface import NodeSpec
 from ganvas.nodes.spec import (
     Bool,
     Choice,
     Float,
     Int,
-    NodeSpec,
     Seed,
     Socket,
     Text,

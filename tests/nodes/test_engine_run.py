@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 
 from ganvas.core.errors import InputError, Interrupted
 from ganvas.core.images import read_image, save_png
-from ganvas.nodes import NODES
+from ganvas.nodes import registry
 from ganvas.nodes.engine import NodeFailedError, read_workflow, run_file
 
 
@@ -59,7 +59,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def run(path: Any, *sets: str, **options: Any) -> Any:
-    return run_file(path, list(sets), device="cpu", registry=NODES, **options)
+    return run_file(path, list(sets), device="cpu", registry=registry(), **options)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -254,7 +254,7 @@ def test_what_is_no_workflow_is_refused(folder, content, message):
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message):
-        read_workflow(path, NODES)
+        read_workflow(path, registry())
 
 
 def test_an_image_without_a_workflow_and_a_folder_are_refused(folder):
@@ -268,4 +268,4 @@ def test_the_output_folder_and_device_are_checked(folder):
     with pytest.raises(InputError, match="expected a folder to write to, got a file"):
         run("api.json", output_dir="api.json")
     with pytest.raises(InputError, match="device"):
-        run_file("api.json", device="gpu", registry=NODES)
+        run_file("api.json", device="gpu", registry=registry())

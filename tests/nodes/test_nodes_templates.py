@@ -15,7 +15,7 @@ from ganvas.nodes import registry
 from ganvas.nodes.context import Host
 from ganvas.nodes.engine import parse_workflow, run_file, validate
 from ganvas.nodes.engine.ui_model import VIRTUAL_TYPES
-from ganvas.nodes.spec import NodeSpec
+from ganvas.nodes.interface import NodeSpec
 
 from .small_models import GENERATOR, RESTORER, save_demo_stand_ins
 

@@ -9,6 +9,8 @@ import pytest
 
 from ganvas.nodes.context import Context
 from ganvas.nodes.engine.object_info import object_info
+from ganvas.nodes.interface import pack_outputs
+from ganvas.nodes.signature import parse_docstring
 from ganvas.nodes.spec import (
     MAX_SEED,
     NODES,
@@ -21,8 +23,6 @@ from ganvas.nodes.spec import (
     Seed,
     build_spec,
     node,
-    pack_outputs,
-    parse_docstring,
 )
 
 
