@@ -45,6 +45,9 @@ def label_by_attributes(layout: Layout, text: str, where: str) -> Layout:
         InputError: nothing to choose from, or unknown names.
     """
     known = layout.description
+    if text == "none":
+        known = replace(known, labels=None, label_names=None)
+        return replace(layout, description=known, choices=f"attr={text}")
     section = (layout.annotations or {}).get("faces")
     if known.labels is not None and known.label_names is not None:
         columns, table = known.label_names, known.labels

@@ -19,9 +19,11 @@ from ..ranges import is_number
 from .attributes import chosen_attributes
 from .description import Description, numbered
 from .geometry import CELEBA_SIZE
+from .names import chosen_images
 from .sources import Layout, first_size
 from .spec import Spec
-from .stores import Store, is_image
+from .splits import with_split
+from .stores import Store
 from .tables import Texts, named_numbers
 
 ATTRIBUTES = "list_attr_celeba"
@@ -100,12 +102,14 @@ def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
     Raises:
         InputError: damaged text files, or a split or attributes without the file they need.
     """
-    names = [name for name in store.names if is_image(name)]
+    names = chosen_images(store.names, store.where)
     aligned = [name for name in names if f"{IMAGES}/" in f"/{name}"]
     names = aligned or names
     files = [name.rpartition("/")[2] for name in names]
     if len(set(files)) != len(files):
         raise InputError(f"{store.where}: two images have one file name, expected one CelebA")
+    while folder.name == IMAGES:  # the texts lie around it
+        folder = folder.parent
     texts = Texts(store, folder)
     known = Description()
     # Copies of another size were cut in ways unknown here: their landmarks are not known either.
@@ -157,23 +161,3 @@ def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
         rows=texts.rows,
     )
     return with_split(layout, spec, (*SPLITS, "all"), f"{PARTITION}.txt")
-
-
-def with_split(layout: Layout, spec: Spec, allowed: tuple[str, ...], needed: str) -> Layout:
-    """The images of one split, and the options in the content hash.
-
-    Raises:
-        InputError: an unknown split, one without the file that tells it, or an empty one.
-    """
-    split = spec.choice("split", allowed)
-    names, known = layout.names, layout.description
-    if split not in (None, "all"):
-        if known.splits is None:
-            raise InputError(f"{spec}: split needs the file {needed}")
-        rows = [row for row, own in enumerate(known.splits) if own == split]
-        if not rows:
-            raise InputError(f"{spec}: no image belongs to the split {split}")
-        names, known = [names[row] for row in rows], known.select(rows)
-    keys = [key for key in ("attr", "split") if key in spec.options]
-    choices = ",".join(f"{key}={spec.options[key]}" for key in keys)
-    return replace(layout, names=names, description=known, choices=choices)

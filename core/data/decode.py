@@ -21,15 +21,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import InputError
 from ..images import DECODING_ERRORS
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+EXTENSIONS = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+)
 MAX_PIXELS = 64 * 1024 * 1024
 HEADER_BYTES = 64 * 1024
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 _CONVERTED_MODES = _MODES | {"CMYK", "YCbCr", "LAB", "HSV", "RGBX", "La", "RGBa"}
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
 _HELP = "`ganvas prepare` converts it"
+_FIRST = "`ganvas prepare --first-frame` takes its first image"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def _check(
     # A phone's multi-picture JPEG holds the photograph first, then previews or a depth map.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1 and (conversion is None or not conversion.first_frame):
-        raise InputError(f"{name}: animated or multi-page images are not supported")
+        raise InputError(f"{name}: animated or of several pages, {_FIRST}")
     if conversion is None:
         # PIL reads 16-bit RGB PNG files as 8-bit ones: the depth is read from the header itself.
         deep_png = data[:8] == _PNG_MAGIC and data[24:25] == b"\x10"
@@ -137,14 +140,22 @@ def probe(data: bytes, name: str, conversion: Conversion | None = None) -> tuple
         conversion: how to treat what is not plain 8-bit RGB; None refuses it.
 
     Raises:
-        InputError: an unreadable, too large, animated, deep or non-RGB image.
+        InputError: an unreadable, too large, animated, deep, non-RGB or transparent image.
     """
     head = data[:HEADER_BYTES]
     size = png_size(head) or jpeg_size(head)
     if size is not None:
         return size
     with _opened(data, name) as image:
-        return _check(image, data, name, conversion)
+        size = _check(image, data, name, conversion)
+        unsure = conversion is None and _has_alpha(image)
+    if unsure:
+        decode_rgb(data, name)  # refuses it if any of it is transparent
+    return size
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode[-1:] in "Aa" or "transparency" in image.info
 
 
 def decode_rgb(
@@ -169,7 +180,7 @@ def decode_rgb(
             deep = np.asarray(upright, dtype=np.int64).clip(0, 65535)
             grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=2)
-        if upright.mode[-1:] in "Aa" or "transparency" in upright.info:
+        if _has_alpha(upright):
             rgba = upright.convert("RGBA")
             if int(np.asarray(rgba)[..., 3].min()) == 255:
                 return np.ascontiguousarray(np.asarray(rgba)[..., :3])

@@ -148,7 +148,7 @@ def describe(annotations: dict[str, Any], names: Sequence[str], where: str) -> D
 
     Beside "labels" and "label_names" it reads the records of `ganvas prepare` (under "ganvas") and
     of `ganvas faces` (under "faces"): one of each image, with its name and, where known, its
-    "identity", "split" and "landmarks".
+    "identity", "split" and "landmarks"; "verification" is a list of [name, name, 0 or 1].
 
     Raises:
         InputError: malformed, incomplete or ragged content.
@@ -171,6 +171,21 @@ def _names_of(value: Any, what: str, where: str) -> tuple[str, ...] | None:
     return tuple(value)
 
 
+def _pairs_of(value: Any, names: Sequence[str], where: str) -> Tensor | None:
+    """Pairs for verification, as in `Description`, from [name, name, 0 or 1]."""
+    if value is None:
+        return None
+
+    def good(pair: Any) -> bool:
+        return isinstance(pair, list) and [type(part) for part in pair] == [str, str, int]
+
+    if not isinstance(value, list) or not all(good(pair) and pair[2] in (0, 1) for pair in value):
+        raise InputError(f"{where}: verification must be a list of [name, name, 0 or 1]")
+    place = {name: row for row, name in enumerate(names)}
+    found = [(place[a], place[b], same) for a, b, same in value if a in place and b in place]
+    return torch.tensor(found, dtype=torch.int64).reshape(-1, 3)
+
+
 def _from_records(
     known: Description, section: Any, names: Sequence[str], where: str
 ) -> Description:
@@ -185,6 +200,7 @@ def _from_records(
         given = [record.get(key) for record in records]
         return None if all(value is None for value in given) else given
 
+    known = replace(known, verification=_pairs_of(section.get("verification"), names, where))
     identities, splits, landmarks = column("identity"), column("split"), column("landmarks")
     if identities is not None:
         kinds = {type(value) for value in identities}

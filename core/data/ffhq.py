@@ -16,11 +16,12 @@ import torch
 
 from ..errors import InputError
 from ..ranges import is_number
-from .celeba import with_split
 from .description import Description
+from .names import chosen_images
 from .sources import Layout, first_size
 from .spec import Spec
-from .stores import Store, is_image
+from .splits import with_split
+from .stores import Store
 from .tables import Texts
 
 TABLE = "ffhq-dataset-v2.json"
@@ -76,13 +77,13 @@ def ffhq_layout(store: Store, spec: Spec, folder: Path) -> Layout:
     Raises:
         InputError: a damaged table, or a split without it.
     """
-    names = [name for name in store.names if is_image(name)]
+    names = chosen_images(store.names, store.where)
     for version in FOLDERS:
         own = [name for name in names if f"{version}/" in f"/{name}"]
         if own:
             names = own
             break
-    texts = Texts(store, folder)
+    texts = Texts(store, folder.parent if folder.name in FOLDERS else folder)
     table = texts.read(TABLE)
     known = Description()
     if table is not None and names:

@@ -16,9 +16,10 @@ import torch
 from ..errors import InputError
 from ..ranges import is_number
 from .description import Description, numbered, one_hot
+from .names import chosen_images
 from .sources import Layout
 from .spec import Spec
-from .stores import Store, is_image
+from .stores import Store
 from .tables import Texts
 
 PAIRS = "pairs.txt"
@@ -31,13 +32,15 @@ def folder_of(name: str) -> str:
 
 
 def people_layout(store: Store, spec: Spec, folder: Path) -> Layout:
-    """Images by person, with LFW's verification pairs where the store has its pairs.txt.
+    """Images by person, with LFW's verification pairs where its pairs.txt is there.
+
+    `pairs=pairsDevTest.txt` names another file of pairs.
 
     Raises:
         InputError: images outside the persons' folders, damaged pairs, or nobody with
             `min_images` images.
     """
-    names = [name for name in store.names if is_image(name)]
+    names = chosen_images(store.names, store.where)
     people = [folder_of(name) for name in names]
     if "" in people:
         raise InputError(
@@ -48,11 +51,14 @@ def people_layout(store: Store, spec: Spec, folder: Path) -> Layout:
     if names:
         numbers, persons = numbered(people)
         known = Description(identities=numbers, identity_names=persons)
-    texts = Texts(store, folder)
-    lines = texts.lines(PAIRS) if spec.kind == "lfw" else None
+    texts = Texts(store, folder.parent if folder.name.lower().startswith("lfw") else folder)
+    listed = spec.options.get("pairs", PAIRS)
+    lines = texts.lines(listed) if spec.kind == "lfw" else None
+    if lines is None and "pairs" in spec.options:
+        raise InputError(f"{spec}: there is no file {listed[:200]}, expected one like {PAIRS}")
     if lines is not None:
         rows = {name.rpartition("/")[2].rpartition(".")[0]: row for row, name in enumerate(names)}
-        known = replace(known, verification=parse_pairs(lines, rows, PAIRS))
+        known = replace(known, verification=parse_pairs(lines, rows, listed))
     names, known, choices = with_enough_images(names, known, spec)
     return Layout(
         store,
@@ -132,7 +138,7 @@ def classes_layout(layout: Layout) -> Layout:
     """The same images, labelled by the folder that each lies in.
 
     Raises:
-        InputError: images that lie in no folder.
+        InputError: images that lie in no folder, or all in folders of one name.
     """
     folders = [folder_of(name) for name in layout.names]
     if "" in folders:
@@ -143,6 +149,11 @@ def classes_layout(layout: Layout) -> Layout:
     if not folders:
         return layout
     numbers, classes = numbered(folders)
+    if len(classes) == 1:
+        raise InputError(
+            f"{layout.store.where}: labels=folders needs two classes or more, all images lie in a "
+            f"folder named {classes[0]}"
+        )
     labels = one_hot(numbers, len(classes), layout.store.where)
     known = replace(layout.description, labels=labels, label_names=classes)
     return replace(layout, description=known, choices="labels=folders")

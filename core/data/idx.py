@@ -1,6 +1,7 @@
 """MNIST and its relatives: arrays in the IDX format, gzipped or not.
 
-Source: LeCun, "The MNIST database" (the IDX file format).
+Sources: LeCun, "The MNIST database" (the IDX file format); Cohen et al. 2017, "EMNIST: an
+extension of MNIST to handwritten letters".
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ _UINT8 = 0x08
 _GZIP = b"\x1f\x8b"
 _DIMENSIONS = 4
 _CHUNK = 2**20
+_TRANSPOSED = "emnist-"  # its files hold each image by columns; they are given out upright
 
 
 def parse_idx(data: bytes, where: str, dimensions: int) -> npt.NDArray[np.uint8]:
@@ -82,34 +84,54 @@ def _read(file: gzip.GzipFile | io.BytesIO, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def find_files(path: Path, split: str) -> tuple[Path, Path | None]:
-    """The images' file and the labels' file, where there is one.
+class Files(NamedTuple):
+    """The images' file, the labels' file where there is one, and which split they are."""
+
+    images: Path
+    labels: Path | None
+    split: str
+
+
+def find_files(path: Path, split: str | None) -> Files:
+    """The files of a split.
 
     Args:
         path: a folder, or the images' file itself.
-        split: "train" or "test", for a folder.
+        split: "train" or "test"; None is what a file's name says, else "train".
 
     Raises:
-        InputError: no such file, or several that might be meant.
+        InputError: no such file, several that might be meant, or a file of the other split.
     """
     if kind_of(path) == "a file":
         labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-        return path, labels if labels != path and labels.is_file() else None
-    files = sorted(file for file in path.rglob("*ubyte*") if file.is_file())
-    wanted = [file for file in files if any(f"{word}-" in file.name for word in SPLITS[split])]
-    images = _one([file for file in wanted if "images" in file.name], path, split)
-    labels = [file for file in wanted if "labels" in file.name]
-    return images, _one(labels, path, split) if labels else None
+        own = next((name for name in SPLITS if _is_of(path, name)), None)
+        if split is not None and own not in (None, split):
+            raise InputError(f"{path}: expected a file of split={split}, got one of {own}")
+        found = labels if labels != path and labels.is_file() else None
+        return Files(path, found, own or split or "train")
+    split = split or "train"
+    files = [file for file in path.rglob("*ubyte*") if file.is_file() and _is_of(file, split)]
+    images = _one([file for file in files if "images" in file.name], path, split)
+    labels = [file for file in files if "labels" in file.name]
+    return Files(images, _one(labels, path, split) if labels else None, split)
+
+
+def _is_of(file: Path, split: str) -> bool:
+    return any(f"{word}-" in file.name for word in SPLITS[split])
 
 
 def _one(files: list[Path], path: Path, split: str) -> Path:
     """The only file; an unpacked one goes before its gzipped twin."""
-    plain = [file for file in files if file.suffix != ".gz"] or files
-    if len(plain) != 1:
-        found = ", ".join(file.name for file in plain[:4]) or "none"
+    plain = sorted([file for file in files if file.suffix != ".gz"] or files)
+    if not plain:
         raise InputError(
-            f"{path}: expected one {split} file like {SPLITS[split][0]}-images-idx3-ubyte or "
-            f"-labels-idx1-ubyte, got {found}"
+            f"{path}: expected a {split} file like {SPLITS[split][0]}-images-idx3-ubyte or "
+            "-labels-idx1-ubyte, got none"
+        )
+    if len(plain) > 1:
+        raise InputError(
+            f"{path}: expected one {split} file of images, got {len(plain)}; choose one by its "
+            f"name, like idx:{plain[0]}"
         )
     return plain[0]
 
@@ -124,12 +146,13 @@ class IdxSource:
     annotations: dict[str, Any] | None = None
 
     def __init__(self, spec: Spec, size: int | None, channels: int) -> None:
-        split = spec.choice("split", tuple(SPLITS)) or "train"
         pad = spec.number("pad", 0, 64) or 0
-        images, labels = find_files(Path(spec.path), split)
+        images, labels, split = find_files(Path(spec.path), spec.choice("split", tuple(SPLITS)))
         self.name = f"{Path(spec.path).resolve().name}-{split}"
         self.channels = channels
         self._images = parse_idx(read_bounded(images, MAX_BYTES), str(images), 3)
+        if images.name.startswith(_TRANSPOSED):
+            self._images = self._images.transpose(0, 2, 1)
         count, height, width = self._images.shape
         if count < 1 or height != width or not 1 <= height <= 1024:
             raise InputError(

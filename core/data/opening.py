@@ -1,8 +1,7 @@
-"""From the name of a data set to its images: every layout by its kind, or recognised."""
+"""From the name of a data set to its images: every layout by its kind."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,25 +9,22 @@ from pathlib import Path
 from ..errors import InputError
 from ..files import check_input_file, kind_of
 from .attributes import label_by_attributes
-from .celeba import ATTRIBUTES, IMAGES, celeba_layout
+from .celeba import IMAGES, celeba_layout
 from .dataset import CACHE_BYTES, ImageDataset
 from .description import LABEL_FILE, MAX_LABEL_BYTES, describe, parse_object
-from .ffhq import TABLE, ffhq_layout
-from .identities import PAIRS, classes_layout, people_layout
+from .ffhq import ffhq_layout
+from .identities import classes_layout, people_layout
 from .idx import IdxSource
+from .names import chosen_images
+from .recognise import spec_of
 from .recordio import RecordStore, records_layout
-from .shards import TarStore, shards_layout
+from .samples import shards_layout
+from .shards import TarStore
 from .sources import EncodedSource, Layout, Progress, Reading, Source
-from .spec import KINDS, Spec, parse_spec
-from .stores import FolderStore, Store, ZipStore, is_image
+from .spec import Spec
+from .stores import FolderStore, Store, ZipStore
 
 _MAX_FACES = 2000
-FACES_EXAMPLE = "faces:count=20000,size=64,seed=0"
-_EXPECTED = (
-    f"expected a path, one of {', '.join(f'{kind}:PATH' for kind in KINDS)}, "
-    f"or procedural faces like {FACES_EXAMPLE}"
-)
-_CASIA_FOLDER = re.compile(r"\d{7}")
 
 
 @dataclass(frozen=True)
@@ -58,67 +54,6 @@ class Opening:
             raise InputError(f"data set: on_error must be stop or skip, got {self.on_error!r}")
 
 
-def recognise(name: str | Path) -> Spec:
-    """The kind of a plain path, by what lies there.
-
-    Raises:
-        InputError: no name, nothing there, or something that holds no images.
-    """
-    text = str(name)
-    if not text.strip():
-        raise InputError(f"data set: {_EXPECTED}, got no name")
-    path = Path(name)
-    kind = kind_of(path)
-    if kind == "nothing there" and "{" in text and text.endswith(".tar"):
-        return Spec("wds", text, {})
-    if kind == "nothing there":
-        shown = text[:200]
-        raise InputError(f"{shown}: no such folder or zip archive, {_EXPECTED}")
-    if kind == "a folder":
-        return Spec(_kind_of_folder(path), text, {})
-    if kind == "a file":
-        return Spec(_kind_of_file(path), text, {})
-    raise InputError(f"{path}: expected a folder of images or a zip archive, got {kind}")
-
-
-def _kind_of_folder(path: Path) -> str:
-    try:
-        entries = {entry.name: entry.is_dir() for entry in path.iterdir()}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if LABEL_FILE in entries:  # prepared here, or in the same form
-        return "folder"
-    if not {IMAGES, f"{IMAGES}.zip", f"{ATTRIBUTES}.txt"}.isdisjoint(entries):
-        return "celeba"
-    if {"Anno", "Img"} <= set(entries):
-        return "celeba"
-    if TABLE in entries:
-        return "ffhq"
-    folders = [name for name, is_folder in entries.items() if is_folder]
-    files = [name for name, is_folder in entries.items() if not is_folder]
-    called_lfw = path.name.lower().startswith("lfw") and not any(map(is_image, files))
-    if PAIRS in entries or called_lfw:
-        return "lfw"
-    if "train.rec" in entries or (folders and all(map(_CASIA_FOLDER.fullmatch, folders))):
-        return "casia"
-    if any("idx3-ubyte" in name for name in files):
-        return "idx"
-    if any(name.endswith(".tar") for name in files) and not any(map(is_image, files)):
-        return "wds"
-    return "folder"
-
-
-def _kind_of_file(path: Path) -> str:
-    name = path.name.lower()
-    if "ubyte" in name:
-        return "idx"
-    if name.endswith(".tar"):
-        return "wds"
-    if name.endswith(".rec"):
-        return "casia"
-    return "celeba" if path.stem == IMAGES else "zip"
-
-
 def store_at(path: str) -> Store:
     """The files of a folder or of a zip archive.
 
@@ -140,7 +75,7 @@ def plain_layout(store: Store, spec: Spec) -> Layout:
     Raises:
         InputError: a damaged dataset.json, or labels=folders without folders.
     """
-    names = [name for name in store.names if is_image(name)]
+    names = chosen_images(store.names, store.where)
     crop = spec.crop()
     layout = Layout(
         store, names, crop=crop or "none", resized=crop is not None or "size" in spec.options
@@ -151,7 +86,7 @@ def plain_layout(store: Store, spec: Spec) -> Layout:
             raise InputError(f"{spec}: expected labels=folders or attr, got both")
         return classes_layout(layout)
     if LABEL_FILE not in store.names or not names:
-        if attributes is not None:
+        if attributes not in (None, "none"):
             raise InputError(f"{spec}: attr needs labels in a {LABEL_FILE}")
         return layout
     entry = store.entry(LABEL_FILE)
@@ -230,7 +165,7 @@ def open_source(name: str | Path, opening: Opening) -> Source:
     """
     if isinstance(name, str) and name.startswith("faces:"):
         return _faces(name, opening)
-    spec = parse_spec(name) or recognise(name)
+    spec = spec_of(name)
     if spec.kind == "idx":
         if "crop" in spec.options or "on_error" in spec.options:
             raise InputError(f"{spec}: idx takes neither crop nor on_error")

@@ -168,9 +168,7 @@ def open_domains(
     options = "".join(f",{key}={value}" for key, value in spec.options.items())
     opening = Opening(resolution, cache=None if cache is None else Path(cache))
     opened = [
-        ImageDataset(
-            open_source(_named(path, options), opening), resolution, cache_bytes=cache_bytes // 2
-        )
+        ImageDataset(open_source(path + options, opening), resolution, cache_bytes=cache_bytes // 2)
         for path in paths
     ]
     if opened[0].resolution != opened[1].resolution or opened[0].channels != opened[1].channels:
@@ -194,10 +192,3 @@ def _domain_paths(spec: Spec) -> list[str]:
             "trainA and trainB"
         )
     return paths
-
-
-def _named(path: str, options: str) -> str:
-    """A domain's own name with the common options."""
-    if not options or parse_spec(path) is not None:
-        return path + options
-    return f"{'folder' if kind_of(path) == 'a folder' else 'zip'}:{path}{options}"

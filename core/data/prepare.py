@@ -25,9 +25,11 @@ from .decode import Conversion, decode_rgb
 from .description import LABEL_FILE, Description
 from .geometry import CROPS, FACE_CROPS, FILTERS, NO_LANDMARKS, choose_square, cut
 from .given_labels import read_labels
-from .opening import layout_of, recognise
-from .sources import MAX_SIDE, Layout, Progress, named, no_images
-from .spec import Spec, parse_spec
+from .names import no_images
+from .opening import layout_of
+from .recognise import spec_of
+from .sources import MAX_SIDE, Layout, Progress, named
+from .spec import Spec
 
 FORMAT = 1
 MAX_WORKERS = 256
@@ -182,7 +184,7 @@ def _sources_layout(source: str | Path) -> tuple[Spec, Layout]:
     """The image files of a data set."""
     if isinstance(source, str) and source.startswith("faces:"):
         raise InputError("prepare: `ganvas faces` writes procedural faces at any size by itself")
-    spec = parse_spec(source) or recognise(source)
+    spec = spec_of(source)
     if spec.kind in ("idx", "pairs", "domains"):
         raise InputError(
             f"{spec}: expected one set of image files; arrays need no preparation, and the sides "
@@ -257,10 +259,18 @@ def _annotations(
             "format": FORMAT,
             **facts,
             "landmarks": known.landmark_names if landmarks[0] is not None else None,
+            "verification": _named_pairs(known.verification),
             "images": records,
         },
     }
     return json.dumps(content, separators=(",", ":"))
+
+
+def _named_pairs(pairs: Tensor | None) -> list[tuple[str, str, int]] | None:
+    """Pairs for verification by the names of their images."""
+    if pairs is None:
+        return None
+    return [(image_name(a), image_name(b), same) for a, b, same in pairs.tolist()]
 
 
 def _text(name: str) -> str:

@@ -1,7 +1,6 @@
-"""WebDataset shards read at random through an index that is built once.
+"""Tar shards read at random through an index that is built once.
 
-Files that share their name up to the first dot are one sample: an image, and optionally its class
-as a number in a file that ends in `.cls`. Plain streaming could not resume a run exactly.
+Plain streaming could not resume a run exactly.
 """
 
 from __future__ import annotations
@@ -14,14 +13,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import InputError
 from ..files import atomic_write, check_input_file, kind_of
-from .description import Description, one_hot
-from .sources import Layout
-from .spec import Spec
-from .stores import MAX_ENTRY_BYTES, Entry, is_image
+from .stores import MAX_ENTRY_BYTES, Entry
 from .tables import read_bounded
 from .tar import Member, members
 
@@ -29,8 +23,6 @@ FORMAT = 1
 MAX_SHARDS = 100_000
 MAX_INDEX_BYTES = 4 * 1024**3
 _HEAD = 4096  # the index has the checksums, so the head serves for sizes only
-_MAX_CLASS_BYTES = 64
-_MAX_CLASS = 2**20
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 
@@ -169,61 +161,3 @@ def parse_index(data: bytes, state: list[Any]) -> list[list[Member]] | None:
         for member in shard
     )
     return found if inside and len(found) == len(state) else None
-
-
-def shards_layout(store: TarStore, spec: Spec) -> Layout:
-    """One image of each sample, with the classes of the `.cls` files.
-
-    Raises:
-        InputError: two images in a sample, or classes that are missing or no numbers.
-    """
-    images: dict[str, str] = {}
-    classes: dict[str, str] = {}
-    for name in store.names:
-        folder, _, file = name.rpartition("/")
-        stem, _, ending = file.partition(".") if folder else _split_shard(name)
-        key = f"{folder}/{stem}" if folder else stem
-        if ending.lower() == "cls":
-            classes[key] = name
-        elif is_image(name.partition(":")[2]):
-            if key in images:
-                raise InputError(f"{store.where}: sample {key[:200]} has two images")
-            images[key] = name
-    known = Description()
-    rows = []
-    if classes:
-        missing = [key for key in images if key not in classes]
-        if missing:
-            raise InputError(f"{store.where}: {len(missing)} samples lack a .cls, as {missing[0]}")
-        numbers = []
-        for key in images:
-            data = store.read(classes[key], _MAX_CLASS_BYTES)
-            text = data.decode("ascii", "replace").strip()
-            if not re.fullmatch(r"\d{1,7}", text) or int(text) > _MAX_CLASS:
-                raise InputError(f"{store.where}: {classes[key]}: expected a class number")
-            numbers.append(int(text))
-        if numbers:
-            count = max(numbers) + 1
-            table = one_hot(torch.tensor(numbers), count, store.where)
-            known = Description(table, tuple(str(number) for number in range(count)))
-            rows = [("classes", len(numbers), hash_of(numbers))]
-    return Layout(
-        store,
-        list(images.values()),
-        known,
-        crop=spec.crop() or "none",
-        resized="crop" in spec.options or "size" in spec.options,
-        rows=rows,
-    )
-
-
-def _split_shard(name: str) -> tuple[str, str, str]:
-    """Stem and ending of a member at the top of its shard, whose own name may have dots."""
-    shard, _, member = name.partition(":")
-    stem, dot, ending = member.partition(".")
-    return f"{shard}:{stem}", dot, ending
-
-
-def hash_of(numbers: Sequence[int]) -> int:
-    """32 bits that change with any of the numbers."""
-    return int(hashlib.sha256(repr(list(numbers)).encode()).hexdigest()[:8], 16)

@@ -18,9 +18,10 @@ import torch
 
 from ..errors import InputError
 from ..files import atomic_write
-from .decode import EXTENSIONS, decode_rgb, jpeg_size, png_size, probe
+from .decode import decode_rgb, jpeg_size, png_size, probe
 from .description import Description
 from .geometry import FACE_CROPS, NO_LANDMARKS, choose_square, cut
+from .names import no_images
 from .stores import MAX_ENTRY_BYTES, Store
 
 LOG = logging.getLogger("ganvas.data")
@@ -105,11 +106,6 @@ def digest(rows: Sequence[Row], choices: str = "") -> str:
     text += f"\n\n{choices}" if choices else ""
     # Names of files need not be Unicode; Python holds their other bytes as surrogates.
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def no_images(where: str) -> InputError:
-    """The error of a place without images."""
-    return InputError(f"{where}: no images found ({', '.join(sorted(EXTENSIONS))})")
 
 
 def common_size(sizes: Sequence[Size], names: Sequence[str], where: str) -> Size:

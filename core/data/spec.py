@@ -17,10 +17,10 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "zip": ("labels", "attr"),
     "celeba": ("split", "attr"),
     "ffhq": ("split",),
-    "lfw": ("min_images",),
+    "lfw": ("min_images", "pairs"),
     "casia": ("min_images",),
     "idx": ("split", "pad"),
-    "wds": (),
+    "wds": ("label",),
     "pairs": ("order",),
     "domains": (),
 }
@@ -96,7 +96,7 @@ def parse_spec(text: str | Path) -> Spec | None:
     shown = text[:200]
     if len(text) > _MAX:
         raise InputError(f"data set: expected a name of at most {_MAX} characters, got {len(text)}")
-    path, options = _split(rest)
+    path, options = split_options(rest)
     keys = (*KINDS[kind], *COMMON)
     found: dict[str, str] = {}
     for key, value in options:
@@ -112,7 +112,7 @@ def parse_spec(text: str | Path) -> Spec | None:
     return Spec(kind, os.path.expanduser(path.strip()), found)
 
 
-def _split(rest: str) -> tuple[str, list[tuple[str, str]]]:
+def split_options(rest: str) -> tuple[str, list[tuple[str, str]]]:
     """The path, which may hold commas, and the options behind it."""
     parts = rest.split(",")
     options: list[tuple[str, str]] = []

@@ -6,13 +6,14 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import InputError
 from ..files import check_input_file
-from .decode import EXTENSIONS, HEADER_BYTES
+from .decode import HEADER_BYTES
 
 MAX_ENTRY_BYTES = 256 * 1024 * 1024
 MAX_RATIO = 1100  # deflate reaches 1032:1 at most; more is not an honest archive
@@ -60,28 +61,17 @@ class Store(Protocol):
         ...
 
 
-def is_image(name: str) -> bool:
-    """Whether a file is an image of the data set (not hidden, not a segmentation map)."""
-    if os.path.splitext(name)[1].lower() not in EXTENSIONS:
-        return False
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return not hidden and parts[0] != "segmentation"
-
-
 class FolderStore:
-    """Files under a folder and its subfolders, in the order of their paths."""
+    """Files under a folder and its subfolders, in the order of their paths.
+
+    Links to folders are followed, except back to where they came from.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.name = root.resolve().name
         self.where = str(root)
-        start = len(os.fspath(root).rstrip(os.sep)) + 1
-        self.names: Sequence[str] = sorted(
-            os.path.join(folder[start:], file).replace(os.sep, "/")
-            for folder, _, files in os.walk(os.path.join(root, ""), onerror=_unreadable)
-            for file in files
-        )
+        self.names: Sequence[str] = sorted(_files_under(os.path.join(root, "")))
 
     def entry(self, name: str) -> Entry:
         """First bytes, length, and the checksum of the first bytes."""
@@ -106,6 +96,27 @@ class FolderStore:
                 return file.read() or b""
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _files_under(top: str) -> Iterator[str]:
+    """Paths below a folder, with slashes."""
+    start = len(top.rstrip(os.sep)) + 1
+    walk = os.walk(top, onerror=_unreadable, followlinks=True)
+    for folder, folders, files in walk:
+        for file in files:
+            yield os.path.join(folder[start:], file).replace(os.sep, "/")
+        passed = list(accumulate(folder[start:].split(os.sep), os.path.join, initial=top))
+        folders[:] = [
+            name for name in folders if not _leads_back(os.path.join(folder, name), passed)
+        ]
+
+
+def _leads_back(path: str, passed: Sequence[str]) -> bool:
+    """Whether a path is a link to one of the folders passed on the way to it, or around one."""
+    if not os.path.islink(path):
+        return False
+    target = os.path.join(os.path.realpath(path), "")
+    return any(os.path.join(os.path.realpath(folder), "").startswith(target) for folder in passed)
 
 
 def _unreadable(error: OSError) -> None:

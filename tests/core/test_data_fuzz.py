@@ -216,6 +216,7 @@ KEYS = [
     "identity",
     "split",
     "landmarks",
+    "verification",
 ]
 VALUES = st.recursive(
     LEAVES,

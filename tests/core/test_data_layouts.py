@@ -10,7 +10,7 @@ import torch
 
 from ganvas.core.data import open_dataset
 from ganvas.core.data.geometry import cut, whole
-from ganvas.core.data.opening import recognise
+from ganvas.core.data.recognise import recognise
 from ganvas.core.data.shards import expand_braces
 from ganvas.core.errors import InputError
 
