@@ -1,6 +1,8 @@
 """Samples of WebDataset shards: their classes in `.cls` or under a key of `.json`."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -59,3 +61,20 @@ def test_a_sample_without_its_json_is_named(tmp_path):
     path = write(tmp_path, {"a.tar": tar_bytes({"7.jpg": encoded(pixels(0), "JPEG")})}) / "a.tar"
     with pytest.raises(InputError, match=r"1 samples lack a \.json, as a\.tar:7"):
         open_dataset(f"wds:{path},label=label")
+
+
+def test_an_index_is_shared_by_all_that_open_the_shards_at_once(tmp_path):
+    path = shard(tmp_path / "data", [{"kind": i % 2} for i in range(20)])
+    cache, together = tmp_path / "cache", Barrier(4)
+
+    def opened(_):
+        together.wait()
+        return open_dataset(f"{path},label=kind", cache=cache).content_hash
+
+    with ThreadPoolExecutor(4) as pool:
+        hashes = set(pool.map(opened, range(4)))
+        assert len(hashes) == 1 and len(list(cache.iterdir())) == 1
+        shard(tmp_path / "data", [{"kind": i % 2} for i in range(21)])
+        changed = set(pool.map(opened, range(4)))
+    assert len(changed) == 1 and changed.isdisjoint(hashes) and len(list(cache.iterdir())) == 1
+    assert len(open_dataset(path, cache=cache)) == 21
