@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from .chunks import Report, in_chunks
 from .errors import InputError
 from .models.vae import VAE
+from .ranges import parse_numbers
 from .restoration.networks import resized
 
 if TYPE_CHECKING:
@@ -41,12 +42,10 @@ def parse_label(text: str, c_dim: int) -> Tensor | None:
     Raises:
         InputError: not `c_dim` numbers, or some where the network takes none.
     """
-    parts = [part for part in text.replace(",", " ").split() if part]
-    try:
-        values = [float(part) for part in parts]
-    except ValueError:
-        raise InputError(f"label: expected numbers such as 1, 0, 0.5, got {text[:60]!r}") from None
-    if len(values) != c_dim or not all(abs(value) < float("inf") for value in values):
+    values = parse_numbers(text)
+    if values is None:
+        raise InputError(f"label: expected numbers such as 1, 0, 0.5, got {text[:60]!r}")
+    if len(values) != c_dim:
         expected = f"{c_dim} numbers" if c_dim else "none, as this autoencoder takes no label"
         raise InputError(f"label: expected {expected}, got {len(values)} ({text[:60]!r})")
     return torch.tensor([values]) if c_dim else None

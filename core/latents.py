@@ -13,12 +13,10 @@ from torch import Tensor
 from .chunks import Report, in_chunks
 from .errors import InputError
 from .models.plans import class_fits, has_latents, plan_of
+from .seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from .models.plans import AnyGenerator
-
-MAX_SEED = 2**32 - 1
-"""Largest seed of numpy's RandomState, which the published tools use."""
 
 NOISE_MODES = ("const", "random", "none")
 

@@ -1,6 +1,8 @@
-"""Lists of whole numbers as people write them: "0-3,100"."""
+"""Lists of numbers as people write them: "0-3,100" and "-3, 0, 3"."""
 
 from __future__ import annotations
+
+import math
 
 from .errors import InputError
 
@@ -29,6 +31,19 @@ def parse_ranges(text: str, *, name: str, highest: int, most: int) -> list[int]:
             raise InputError(f"{name}: {text[:80]!r} names more than {most} {name}")
         numbers.extend(range(low, high + 1))
     return numbers
+
+
+def parse_numbers(text: str) -> list[float] | None:
+    """Read finite numbers separated by commas, semicolons, spaces or line ends, such as "-3, 0, 3".
+
+    Returns:
+        The numbers in order; None when anything else stands among them.
+    """
+    try:
+        values = [float(word) for word in text.replace(",", " ").replace(";", " ").split()]
+    except ValueError:
+        return None
+    return values if all(map(math.isfinite, values)) else None
 
 
 def is_number(text: str, digits: int = 9) -> bool:

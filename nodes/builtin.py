@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from ..core.errors import InputError
 from ..core.images import read_image, save_png
 from .context import Context, Host
 from .convert import check_image
-from .files import input_file, list_images, next_number, output_name
+from .files import content_hash, input_file, list_images, next_number, output_name
 from .results import check_prefix, shown, workflow_metadata
 from .spec import Choice, Image, Mask, Socket, Text, node
 
@@ -29,17 +28,12 @@ def _find_image(host: Host, values: Mapping[str, Any]) -> dict[str, str]:
     return {}
 
 
-def _hash_image(host: Host, values: Mapping[str, Any]) -> str:
-    """Return the content hash of the image file, so that a changed file is read again."""
-    return hashlib.sha256(input_file(host, values["image"]).read_bytes()).hexdigest()
-
-
 @node(
     "LoadImage",
     title="Load Image",
     category="image",
     aliases=("open", "photo", "picture"),
-    fingerprint=_hash_image,
+    fingerprint=content_hash("image", input_file),
     validate=_find_image,
 )
 def load_image(

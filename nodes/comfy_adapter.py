@@ -22,13 +22,12 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import ComfyExtension, io
-from PIL import Image
 from torch import Tensor, nn
 
 from ..core.errors import InputError
-from ..core.images import to_uint8
 from . import registry
 from .context import Context, Host
+from .convert import preview_picture
 from .engine.values import WidgetValueError, check_value
 from .interface import InputSpec, Needs, NodeSpec, OutputSpec, pack_outputs
 
@@ -98,17 +97,6 @@ class ComfyContext(Context):
     def check(self) -> None:
         """Raise ComfyUI's own interruption, which its executor expects, when the user cancelled."""
         comfy.model_management.throw_exception_if_processing_interrupted()
-
-
-def preview_picture(preview: Tensor) -> Image.Image:
-    """Turn an image [C,H,W], or the first of [N,C,H,W], in 0..1 into an RGB picture.
-
-    Grey is repeated and alpha dropped: ComfyUI sends it on as JPEG, which has no alpha.
-    """
-    first = preview[0] if preview.ndim == 4 else preview
-    colours = first[:3] if len(first) >= 3 else first[:1].expand(3, -1, -1)
-    pixels = to_uint8(colours.detach().float().cpu()).permute(1, 2, 0).contiguous()
-    return Image.fromarray(pixels.numpy())
 
 
 class Placement:

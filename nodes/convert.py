@@ -7,10 +7,16 @@ Every function returns a new tensor and leaves its argument as it was.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..core.errors import InputError
+from ..core.images import as_rgb, to_uint8
+from .context import Context
 
 MAX_PIXELS = 2**28
 """Most pixels of a whole batch: a float32 channel of it takes 1 GB."""
@@ -62,6 +68,28 @@ def unit_to_image(x: Tensor) -> Tensor:
     y = x.detach().float().clamp(0, 1).permute(0, 2, 3, 1).cpu()
     y = y.expand(-1, -1, -1, 3) if y.shape[-1] == 1 else y
     return y.clone(memory_format=torch.contiguous_format)
+
+
+def show_progress(ctx: Context) -> Callable[[int, int, Tensor], None]:
+    """Return what tells `ctx` of finished images [N,C,H,W] in -1..1, a core function's `report`."""
+    return lambda done, total, x: ctx.progress(done, total, x.add(1).div(2).clamp(0, 1))
+
+
+def preview_picture(preview: Tensor) -> Image.Image:
+    """Turn an image [C,H,W], or the first of [N,C,H,W], in 0..1 into an RGB picture.
+
+    Grey is repeated and alpha dropped: previews travel as JPEG, which has no alpha. NaN is black.
+    """
+    first = preview[:1] if preview.ndim == 4 else preview[None]
+    pixels = to_uint8(as_rgb(first.detach().float().nan_to_num())[0])
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def as_jpeg(picture: Image.Image, quality: int) -> bytes:
+    """Encode a picture as JPEG, `quality` 1 to 95."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
 
 
 def check_image(image: Tensor, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from ..core.checkpoints import file_hash
 from ..core.errors import InputError
 from .context import Host
+from .interface import Fingerprint
+
+FOLDERS = ("input", "output", "temp")
+"""Names that references to files have for the host's folders."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f]')
@@ -20,6 +27,23 @@ def list_images(host: Host) -> list[str]:
     return names + sorted(set(host.files) - set(names))
 
 
+def host_folder(host: Host, kind: str) -> Path:
+    """Return the folder that references to files call "input", "output" or "temp".
+
+    Raises:
+        InputError: Another kind.
+    """
+    if kind not in FOLDERS:
+        raise InputError(f"type: expected input, output or temp, got {kind[:40]!r}")
+    return {"input": host.input_dir, "output": host.output_dir, "temp": host.temp_dir}[kind]
+
+
+def split_reference(name: str, kind: str) -> tuple[str, str]:
+    """Split "photo.png [output]" into a file's name and its folder, `kind` where none is named."""
+    match = re.fullmatch(rf"(.*?) ?\[({'|'.join(FOLDERS)})\]", name, re.DOTALL)
+    return (match.group(1), match.group(2)) if match else (name, kind)
+
+
 def input_file(host: Host, name: str) -> Path:
     """Return the file that a workflow names, which may end in " [input]", "[output]" or "[temp]".
 
@@ -28,21 +52,31 @@ def input_file(host: Host, name: str) -> Path:
     """
     if name in host.files:
         return host.files[name]
-    folder = host.input_dir
-    match = re.fullmatch(r"(.*?) ?\[(input|output|temp)\]", name, re.DOTALL)
-    if match:
-        name = match.group(1)
-        folder = {"input": host.input_dir, "output": host.output_dir, "temp": host.temp_dir}[
-            match.group(2)
-        ]
+    name, kind = split_reference(name, "input")
+    folder = host_folder(host, kind)
     if not name.strip():
         raise InputError("expected the name of an image, got an empty name")
     path = inside(folder, name)
     if path is None:
         raise InputError(f"{name[:100]!r} lies outside the folder {folder}")
-    if not _is_file(path):
+    if not is_file(path):
         raise InputError(f"no image {name[:100]!r} in the folder {folder}")
     return path
+
+
+def content_hash(widget: str, find: Callable[[Host, str], Path]) -> Fingerprint:
+    """Return the hook that hashes the file a widget names, so that a changed one is read again.
+
+    Args:
+        widget: The input; nothing is hashed where a link brings the name.
+        find: Returns the file of a name, or raises InputError.
+    """
+
+    def fingerprint(host: Host, values: Mapping[str, Any]) -> str:
+        name = values.get(widget)
+        return file_hash(find(host, name)) if isinstance(name, str) else ""
+
+    return fingerprint
 
 
 def output_name(folder: Path, prefix: str) -> tuple[Path, str]:
@@ -92,7 +126,7 @@ def _entries(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     """Whether there is such a file; names that the system refuses are no files."""
     try:
         return path.is_file()

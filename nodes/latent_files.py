@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from ..core import latent_files
-from ..core.checkpoints import file_hash
 from ..core.editing import Direction as CoreDirection
 from ..core.errors import InputError
 from ..core.latents import Latents as CoreLatents
 from .context import Context, Host
-from .files import inside
+from .files import content_hash, inside, is_file
 from .results import check_prefix, numbered
 from .spec import Choice, Direction, Generator, Latents, Text, node
 
@@ -41,19 +41,16 @@ def _saved_file(host: Host, name: str, widget: str) -> Path:
     """
     folder = host.output_dir if name.endswith(" [output]") else host.input_dir
     path = inside(folder, name.removesuffix(" [output]"))
-    if path is None or not path.is_file() or path.suffix != latent_files.SUFFIX:
+    if path is None or not is_file(path) or path.suffix != latent_files.SUFFIX:
         raise InputError(f"{widget}: expected a saved file of {folder}, got {name[:100]!r}")
     return path
 
 
-def _content_hash(widget: str) -> Callable[[Host, Mapping[str, Any]], str]:
-    """Build the hook that hashes the chosen file, so that a replaced one is read again."""
-
-    def fingerprint(host: Host, values: Mapping[str, Any]) -> str:
-        name = values.get(widget)
-        return file_hash(_saved_file(host, name, widget)) if isinstance(name, str) else ""
-
-    return fingerprint
+def _save(ctx: Context, value: Saved, prefix: str, write: Callable[[Path, Saved], None]) -> None:
+    """Write a new numbered file below the output folder."""
+    path = numbered(ctx.output_dir, prefix, latent_files.SUFFIX)
+    write(path, value)
+    ctx.record_file(path)
 
 
 def _load(
@@ -92,9 +89,7 @@ def save_latents(ctx: Context, latents: Latents, filename_prefix: Text = "latent
         latents: The latents to save.
         filename_prefix: Start of the file's name below the output folder; a number follows.
     """
-    path = numbered(ctx.output_dir, filename_prefix, latent_files.SUFFIX)
-    latent_files.save_latents(path, latents)
-    ctx.record_file(path)
+    _save(ctx, latents, filename_prefix, latent_files.save_latents)
 
 
 @node(
@@ -102,7 +97,7 @@ def save_latents(ctx: Context, latents: Latents, filename_prefix: Text = "latent
     title="Load Latents",
     category="ganvas/load",
     aliases=("open latents", "saved faces", "safetensors"),
-    fingerprint=_content_hash("latents"),
+    fingerprint=content_hash("latents", partial(_saved_file, widget="latents")),
 )
 def load_latents(
     ctx: Context,
@@ -138,9 +133,7 @@ def save_direction(
         direction: The direction to save.
         filename_prefix: Start of the file's name below the output folder; a number follows.
     """
-    path = numbered(ctx.output_dir, filename_prefix, latent_files.SUFFIX)
-    latent_files.save_direction(path, direction)
-    ctx.record_file(path)
+    _save(ctx, direction, filename_prefix, latent_files.save_direction)
 
 
 @node(
@@ -148,7 +141,7 @@ def save_direction(
     title="Load Direction",
     category="ganvas/load",
     aliases=("open direction", "saved attribute", "safetensors"),
-    fingerprint=_content_hash("direction"),
+    fingerprint=content_hash("direction", partial(_saved_file, widget="direction")),
 )
 def load_direction(
     ctx: Context,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from ..core import checkpoints
 from ..core.autoencoding import autoencoder_of
-from ..core.checkpoints import Architecture, file_hash
+from ..core.checkpoints import Architecture
 from ..core.checkpoints.catalog import architecture_of
 from ..core.errors import InputError
 from ..core.restoration import convention_of
 from ..core.translation import translator_of
-from .context import MODEL_KINDS, Context, Host, architectures
+from .context import MODEL_KINDS, Context, architectures
+from .files import content_hash
 from .spec import Autoencoder, Generator, ModelFile, Restorer, String, Translator, node
 
 _USES = {
@@ -27,11 +27,7 @@ _CHECKS = {
     "autoencoder": autoencoder_of,
 }
 
-
-def _content_hash(host: Host, values: Mapping[str, Any]) -> str:
-    """SHA-256 of the chosen file, so that a file replaced under the same name is read again."""
-    name = values.get("model")
-    return file_hash(host.find_model(name)) if isinstance(name, str) else ""
+_hash_model = content_hash("model", lambda host, name: host.find_model(name))
 
 
 def _load(ctx: Context, name: str, given: str, kind: str, network: str = "") -> Any:
@@ -80,7 +76,7 @@ def _check_kind(name: str, found: Architecture, kind: str) -> None:
     title="Load Generator",
     category="ganvas/load",
     aliases=("stylegan", "gan", "checkpoint", "model", "faces", "pkl", "ffhq"),
-    fingerprint=_content_hash,
+    fingerprint=_hash_model,
 )
 def load_generator(
     ctx: Context,
@@ -105,7 +101,7 @@ def load_generator(
     title="Load Restorer",
     category="ganvas/load",
     aliases=("restoration", "face restore", "model", "checkpoint", "gfpgan", "codeformer"),
-    fingerprint=_content_hash,
+    fingerprint=_hash_model,
 )
 def load_restorer(
     ctx: Context,
@@ -130,7 +126,7 @@ def load_restorer(
     title="Load Translator",
     category="ganvas/load",
     aliases=("pix2pix", "cyclegan", "image to image", "model", "checkpoint"),
-    fingerprint=_content_hash,
+    fingerprint=_hash_model,
 )
 def load_translator(
     ctx: Context,
@@ -157,7 +153,7 @@ def load_translator(
     title="Load Autoencoder",
     category="ganvas/load",
     aliases=("vae", "variational autoencoder", "model", "checkpoint"),
-    fingerprint=_content_hash,
+    fingerprint=_hash_model,
 )
 def load_autoencoder(ctx: Context, model: Annotated[str, ModelFile("autoencoder")]) -> Autoencoder:
     """Load an autoencoder from a file. Nothing in the file is executed.

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import base64
-import io
 from typing import Annotated
 
-from PIL import Image as PillowImage
 from torch import Tensor
 
 from ..core import editing
-from ..core.images import to_uint8
 from ..core.latents import check_latents
 from ..core.previews import small_images
 from .context import Context
+from .convert import as_jpeg, preview_picture
 from .spec import Direction, Float, Generator, Latents, node
 
 PREVIEW_SIDE = 128
 """Most pixels of the face on the pad: enough to judge an edit, few enough for a CPU."""
+
+JPEG_QUALITY = 88
 
 Place = Annotated[float, Float(-5.0, 5.0)]
 
@@ -63,8 +63,5 @@ def latent_pad(
 
 def _data_url(image: Tensor) -> str:
     """Return an image [C,H,W] in 0..1 as a JPEG inside an address, which leaves no file behind."""
-    pixels = to_uint8(image if len(image) == 3 else image[:1].expand(3, -1, -1))
-    buffer = io.BytesIO()
-    picture = PillowImage.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-    picture.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    jpeg = as_jpeg(preview_picture(image), JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

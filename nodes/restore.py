@@ -7,6 +7,7 @@ from typing import Annotated
 from ..core.chunks import in_chunks
 from ..core.restoration import PRESETS, Degradation, convention_of, degrade
 from ..core.restoration.apply import restore
+from ..core.seeds import consecutive_seeds
 from .context import Context
 from .convert import (
     MAX_PIXELS,
@@ -14,9 +15,10 @@ from .convert import (
     image_to_model,
     image_to_unit,
     model_to_image,
+    show_progress,
     unit_to_image,
 )
-from .spec import MAX_SEED, Choice, Float, Image, Int, Restorer, Seed, node
+from .spec import Choice, Float, Image, Int, Restorer, Seed, node
 
 CHUNK = 8
 """Images damaged between two reports of progress."""
@@ -65,7 +67,7 @@ def degrade_image(
         hole_size=hole_size,
     )
     clean = image_to_unit(image)
-    seeds = [(seed + i) % (MAX_SEED + 1) for i in range(len(clean))]
+    seeds = consecutive_seeds(seed, len(clean))
     damage = PRESETS.get(preset, custom)
     damaged = in_chunks(
         lambda start, stop: degrade(clean[start:stop], damage, seeds[start:stop]),
@@ -111,6 +113,6 @@ def restore_faces(
         strength=strength,
         scale=upscale,
         chunk=chunk_size,
-        report=lambda done, total, x: ctx.progress(done, total, x.add(1).div(2).clamp(0, 1)),
+        report=show_progress(ctx),
     )
     return model_to_image(restored)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from ..core import latents as core_latents
 from .context import Context
-from .convert import model_to_image
+from .convert import model_to_image, show_progress
 from .spec import Choice, Float, Generator, Image, Int, Latents, Seed, node
 
 
@@ -82,6 +82,6 @@ def synthesize(
         noise_mode=noise_mode,
         noise_seed=noise_seed,
         chunk=chunk_size,
-        report=lambda done, total, x: ctx.progress(done, total, x.add(1).div(2).clamp(0, 1)),
+        report=show_progress(ctx),
     )
     return model_to_image(images)

@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..core.seeds import MAX_SEED
 from .context import Host
 
 if TYPE_CHECKING:
     from torch import Tensor
 else:
     Tensor = Any
-
-MAX_SEED = 2**32 - 1
-"""Largest seed of numpy's RandomState; core.latents has it too, but not without torch."""
 
 Options = tuple[str, ...] | Callable[[Host], Sequence[str]]
 

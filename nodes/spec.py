@@ -32,7 +32,6 @@ from typing import Any, TypeVar
 from .interface import Fingerprint, Needs, NodeSpec, Validate
 from .signature import build_spec
 from .sockets import (
-    MAX_SEED,
     Autoencoder,
     Bool,
     Boolean,
@@ -54,7 +53,6 @@ from .sockets import (
 )
 
 __all__ = [
-    "MAX_SEED",
     "NODES",
     "Autoencoder",
     "Bool",

@@ -7,10 +7,11 @@ from typing import Annotated
 from ..core.autoencoding import autoencode as run_autoencoder
 from ..core.autoencoding import autoencoder_of, parse_label
 from ..core.errors import InputError
+from ..core.seeds import consecutive_seeds
 from ..core.translation import translate, translator_of
 from .context import Context
-from .convert import image_to_model, model_to_image
-from .spec import MAX_SEED, Autoencoder, Bool, Image, Int, Seed, Text, Translator, node
+from .convert import image_to_model, model_to_image, show_progress
+from .spec import Autoencoder, Bool, Image, Int, Seed, Text, Translator, node
 
 
 @node(
@@ -45,9 +46,9 @@ def translate_image(
         made = translate(
             network,
             images,
-            seeds=_seeds(seed, len(images)) if dropout else None,
+            seeds=consecutive_seeds(seed, len(images)) if dropout else None,
             chunk=chunk_size,
-            report=lambda done, total, x: ctx.progress(done, total, x.add(1).div(2).clamp(0, 1)),
+            report=show_progress(ctx),
         )
     except InputError as error:
         raise InputError(f"image: {str(error).removeprefix('translate: ')}") from error
@@ -88,13 +89,8 @@ def autoencode(
         network,
         images,
         label=parse_label(label, network.config.c_dim),
-        seeds=_seeds(seed, len(images)) if sample else None,
+        seeds=consecutive_seeds(seed, len(images)) if sample else None,
         chunk=chunk_size,
-        report=lambda done, total, x: ctx.progress(done, total, x.add(1).div(2).clamp(0, 1)),
+        report=show_progress(ctx),
     )
     return model_to_image(made)
-
-
-def _seeds(seed: int, count: int) -> list[int]:
-    """Seeds of a batch, one after another."""
-    return [(seed + i) % (MAX_SEED + 1) for i in range(count)]

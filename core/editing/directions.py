@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..latents import Latents
+from ..ranges import parse_numbers
 
 MAX_STRENGTHS = 256
 SCALES = ("spread", "unit")
@@ -106,16 +106,12 @@ def parse_strengths(text: str, *, name: str = "strengths") -> tuple[float, ...]:
     Raises:
         InputError: nothing, too many, or something that is not a finite number; starts with `name`.
     """
-    words = text.replace(",", " ").replace(";", " ").split()
-    try:
-        values = tuple(float(word) for word in words)
-    except ValueError:
-        values = (math.nan,)
-    if not 1 <= len(values) <= MAX_STRENGTHS or not all(map(math.isfinite, values)):
+    values = parse_numbers(text)
+    if values is None or not 1 <= len(values) <= MAX_STRENGTHS:
         raise InputError(
             f"{name}: expected 1 to {MAX_STRENGTHS} numbers like '-3, 0, 3', got {text[:80]!r}"
         )
-    return values
+    return tuple(values)
 
 
 def apply_direction(

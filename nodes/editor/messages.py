@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
+from ..convert import as_jpeg, preview_picture
 from .clients import Clients
 from .jobs import Job, now
 
@@ -17,10 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PREVIEW_SIZE = 512
+PREVIEW_QUALITY = 85
 PROGRESS_SECONDS = 0.05
 PREVIEW_SECONDS = 0.1
-ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
 PLAIN_PREVIEW, DESCRIBED_PREVIEW, JPEG = 1, 4, 1
+"""Kinds of binary messages, and the code of the image format in them."""
+
 ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
 OUT_OF_MEMORY = "out of memory: kept results were dropped; lower a batch, chunk or tile size"
 
@@ -144,14 +144,9 @@ def node_ids(node: str, job: str) -> dict[str, Any]:
 
 def encode_preview(image: Tensor) -> bytes:
     """Return the first image of [C,H,W] or [N,C,H,W] in 0..1 as a JPEG of at most 512 pixels."""
-    first = image[0] if image.ndim == 4 else image
-    pixels = first.detach().float().nan_to_num().clamp(0, 1).mul(255).round().byte().cpu()
-    pixels = pixels.expand(3, -1, -1) if pixels.shape[0] == 1 else pixels[:3]
-    picture = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+    picture = preview_picture(image)
     picture.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+    return as_jpeg(picture, PREVIEW_QUALITY)
 
 
 def replay(job: Job, clients: Clients, client: str) -> None:

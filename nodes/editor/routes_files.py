@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-import re
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ...core.errors import InputError
+from ..files import is_file, split_reference
 from .images import apply_mask, clean_name, render, store, verify_image
 from .state import Editor, editor_of
 from .wire import RefusedError, parse_json, read_form, reply
@@ -104,15 +104,9 @@ def _store(editor: Editor, form: Any, name: str, data: bytes) -> dict[str, str]:
 
 def _existing(editor: Editor, kind: str, subfolder: str, name: str) -> Path:
     """Return the file of a reference, whose name may end in " [input]" and the like."""
-    match = re.fullmatch(r"(.*?) ?\[(input|output|temp)\]", name, re.DOTALL)
-    if match:
-        name, kind = match.group(1), match.group(2)
+    name, kind = split_reference(name, kind)
     path = editor.file(kind, subfolder, name)
-    try:
-        found = path.is_file() and not path.name.startswith(".")
-    except (OSError, ValueError):
-        found = False
-    if not found:
+    if path.name.startswith(".") or not is_file(path):
         raise RefusedError(f"there is no file {name[:100]!r} in the {kind} folder", 404)
     return path
 

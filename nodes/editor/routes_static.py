@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..files import inside
+from ..files import inside, is_file
 from .state import editor_of
 from .templates import template_index
 from .wire import RefusedError, reply
@@ -82,11 +82,7 @@ def send(folder: Path, name: str, caching: str = "") -> web.FileResponse:
         RefusedError: There is none.
     """
     path = inside(folder, name)
-    try:
-        found = path is not None and path.is_file()
-    except (OSError, ValueError):
-        found = False
-    if path is None or not found:
+    if path is None or not is_file(path):
         raise RefusedError("there is no such file", 404)
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     if path.suffix in (".js", ".mjs"):  # Windows' registry may say otherwise

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from ...core.files import atomic_write
+from ..files import is_file
 from .state import Editor, editor_of
 from .wire import RefusedError, read_json, read_object, reply
 
@@ -171,11 +172,7 @@ async def move_file(request: web.Request) -> web.Response:
 
 def _existing(request: web.Request, key: str) -> Path:
     path = editor_of(request).user_file(request.match_info[key])
-    try:
-        found = path.is_file()
-    except (OSError, ValueError):
-        found = False
-    if not found:
+    if not is_file(path):
         raise RefusedError("there is no such file", 404)
     return path
 

@@ -72,7 +72,10 @@ class Guard:
             raise RefusedError(f"Host: not a name of this server: {given[:100]!r}", 403)
 
     def _is_address(self, name: str) -> bool:
-        """Whether a host is an address, which no DNS server can redirect; loopback sans token."""
+        """Whether a host is an address, which no DNS server can redirect.
+
+        Without a token only this machine's own addresses count.
+        """
         try:
             address = ipaddress.ip_address(name)
         except ValueError:

@@ -11,12 +11,11 @@ from aiohttp import WSMsgType, web
 from .clients import Client
 from .messages import is_watched_by, replay
 from .routes_nodes import FEATURES
-from .routes_prompt import queue_info
+from .routes_prompt import MAX_ID, queue_info
 from .state import editor_of
 
 ROUTES = web.RouteTableDef()
 MAX_MESSAGE = 2**16
-MAX_ID = 200
 HEARTBEAT_SECONDS = 30
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from ...core.errors import InputError
 from ..context import Host
 from ..engine import Cache
-from ..files import inside
+from ..files import host_folder, inside
 from ..interface import NodeSpec
 from .clients import Clients
 from .jobs import JobQueue
@@ -54,14 +54,7 @@ class Editor:
         Raises:
             InputError: Another kind.
         """
-        folders = {
-            "input": self.host.input_dir,
-            "output": self.host.output_dir,
-            "temp": self.host.temp_dir,
-        }
-        if kind not in folders:
-            raise InputError(f"type: expected input, output or temp, got {kind[:40]!r}")
-        return folders[kind]
+        return host_folder(self.host, kind)
 
     def file(self, kind: str, subfolder: str, name: str) -> Path:
         """Return the path of a file reference, whether or not there is such a file.

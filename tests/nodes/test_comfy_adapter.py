@@ -170,9 +170,12 @@ def test_progress_carries_jpeg_previews(adapter, record):
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_preview_is_rgb_whatever_the_model_gives(adapter, channels):
-    picture = adapter.preview_picture(torch.ones(2, channels, 5, 7))
+    image = torch.ones(2, channels, 5, 7)
+    image[:, :, 0, 0] = float("nan")
+    picture = adapter.preview_picture(image)
     assert (picture.size, picture.mode) == ((7, 5), "RGB")
     assert picture.getpixel((6, 4)) == (255, 255, 255)
+    assert picture.getpixel((0, 0)) == (0, 0, 0)  # a preview of NaN is no reason to stop
 
 
 def test_cancelling_stops_after_the_running_chunk(adapter, record):

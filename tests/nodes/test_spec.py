@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import pytest
 
+from ganvas.core.seeds import MAX_SEED, consecutive_seeds
 from ganvas.nodes.context import Context
 from ganvas.nodes.engine.object_info import object_info
 from ganvas.nodes.interface import pack_outputs
 from ganvas.nodes.signature import parse_docstring
 from ganvas.nodes.spec import (
-    MAX_SEED,
     NODES,
     Bool,
     Choice,
@@ -252,3 +252,8 @@ def test_object_info_is_what_the_frontend_reads(host):
     assert info["output"] == ["IMAGE", "MASK"] and info["output_is_list"] == [False, True]
     assert info["output_tooltips"] == ["The result.", "One mask each."]
     assert info["experimental"] and info["python_module"] == "custom_nodes.ganvas"
+
+
+def test_the_seeds_of_a_batch_begin_again_after_the_largest():
+    assert consecutive_seeds(7, 3) == [7, 8, 9]
+    assert consecutive_seeds(MAX_SEED, 2) == [MAX_SEED, 0]
