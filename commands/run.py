@@ -23,7 +23,9 @@ def run(
     device: Device = "auto",
     batch_over: Annotated[
         str | None,
-        typer.Option(metavar="GLOB", help="Run once for each image file that matches."),
+        typer.Option(
+            metavar="GLOB", help="Run once for each matching image file, put into Load Image."
+        ),
     ] = None,
 ) -> None:
     """Execute a workflow without a window. The results are those of ComfyUI."""

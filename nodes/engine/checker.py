@@ -143,24 +143,13 @@ class NodeChecker:
             problems = hook(self.host, values) if hook else {}
         except (InputError, OSError) as error:
             problems = {"": str(error)}
+        kind, summary = "custom_validation_failed", "Custom validation failed for node"
         for name, message in problems.items():
             item = self.spec.input(name)
             if item is not None:
-                self._error(
-                    item, "custom_validation_failed", "Custom validation failed for node", message
-                )
+                self._error(item, kind, summary, message)
             else:
-                self.errors.append(
-                    NodeError(
-                        self.node.id,
-                        self.spec.id,
-                        "",
-                        "custom_validation_failed",
-                        "Custom validation failed for node",
-                        message,
-                        self.node.title,
-                    )
-                )
+                self.errors.append(self.node.error(kind, summary, message))
 
     def _error(self, item: InputSpec, type: str, message: str, details: str, **extra: Any) -> None:
         """Note what is wrong with one input, with `extra` as ComfyUI's further fields."""
@@ -169,16 +158,7 @@ class NodeChecker:
         except (InputError, OSError):
             config = [item.type, {}]
         self.errors.append(
-            NodeError(
-                self.node.id,
-                self.spec.id,
-                item.name,
-                type,
-                message,
-                details,
-                self.node.title,
-                {"input_config": config, **extra},
-            )
+            self.node.error(type, message, details, socket=item.name, input_config=config, **extra)
         )
 
 

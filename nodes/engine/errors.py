@@ -10,28 +10,28 @@ from typing import Any
 from ...core.errors import InputError, as_input_error, printable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NodeError:
     """One thing wrong with one node, or with the whole workflow when `node_id` is empty.
 
     Attributes:
-        node_id: Id in the API form; for a node inside a subgraph "instance:inner".
-        class_type: The node's class, as the workflow names it.
-        socket: The input concerned, or "".
         type: ComfyUI's identifier of the kind of error, for example "value_not_in_list".
         message: The kind of error in words.
         details: What was expected and what came.
+        node_id: Id in the API form; for a node inside a subgraph "instance:inner".
+        class_type: The node's class, as the workflow names it.
         title: The node's title, if it has one.
+        socket: The input concerned, or "".
         extra: What ComfyUI calls `extra_info`.
     """
 
-    node_id: str
-    class_type: str
-    socket: str
     type: str
     message: str
     details: str = ""
+    node_id: str = ""
+    class_type: str = ""
     title: str = ""
+    socket: str = ""
     extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ def node_failure(
 
 def workflow_error(type: str, message: str, details: str = "") -> GraphError:
     """Return the exception for something wrong with the workflow as a whole."""
-    return GraphError([NodeError("", "", "", type, message, details)])
+    return GraphError([NodeError(type=type, message=message, details=details)])
 
 
 def brief(value: Any) -> str:

@@ -76,12 +76,9 @@ def check(
     if not plan.outputs and not errors:
         errors.append(
             NodeError(
-                "",
-                "",
-                "",
-                "prompt_no_outputs",
-                "Prompt has no outputs",
-                "no node saves or shows anything, add one such as SaveImage",
+                type="prompt_no_outputs",
+                message="Prompt has no outputs",
+                details="no node saves or shows anything, add one such as SaveImage",
             )
         )
     plan.order, cycle = order_nodes(
@@ -92,19 +89,8 @@ def check(
         },
     )
     if cycle:
-        first = nodes[cycle[0]]
         path = " -> ".join([*cycle, cycle[0]])
-        errors.append(
-            NodeError(
-                first.id,
-                first.class_type,
-                "",
-                "dependency_cycle",
-                "The nodes form a cycle",
-                path,
-                first.title,
-            )
-        )
+        errors.append(nodes[cycle[0]].error("dependency_cycle", "The nodes form a cycle", path))
     for id in plan.order:
         node = nodes[id]
         if node.class_type not in registry:
@@ -170,16 +156,13 @@ def dependent_outputs(data: Any, registry: Mapping[str, NodeSpec]) -> dict[str, 
 
 
 def _unknown_class(node: PromptNode, registry: Mapping[str, NodeSpec]) -> NodeError:
+    """Say that there is no such class, with the nearest class or title."""
     titles = {spec.title: spec.id for spec in registry.values()}
     hint = nearest(node.class_type, registry) or nearest(node.class_type, titles)
-    return NodeError(
-        node.id,
-        node.class_type,
-        "",
+    return node.error(
         "missing_node_type",
         "Unknown node class",
         f"{node.class_type[:100]!r} is not one of the {len(registry)} nodes{hint}",
-        node.title,
     )
 
 

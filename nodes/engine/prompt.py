@@ -31,6 +31,21 @@ class PromptNode:
     inputs: dict[str, Any]
     title: str = ""
 
+    def error(
+        self, type: str, message: str, details: str, *, socket: str = "", **extra: Any
+    ) -> NodeError:
+        """Return what is wrong with this node, or with its input `socket`."""
+        return NodeError(
+            type=type,
+            message=message,
+            details=details,
+            node_id=self.id,
+            class_type=self.class_type,
+            title=self.title,
+            socket=socket,
+            extra=extra,
+        )
+
 
 def parse_prompt(data: Any) -> dict[str, PromptNode]:
     """Read an API-format workflow, checking its shape only.
@@ -52,22 +67,15 @@ def parse_prompt(data: Any) -> dict[str, PromptNode]:
         class_type = item.get("class_type") if isinstance(item, Mapping) else None
         inputs = item.get("inputs", {}) if isinstance(item, Mapping) else None
         if not isinstance(class_type, str) or not class_type:
+            broken = PromptNode(id, "?", {})
             errors.append(
-                NodeError(
-                    id, "?", "", "invalid_prompt", "Node has no class_type", f"got {brief(item)}"
-                )
+                broken.error("invalid_prompt", "Node has no class_type", f"got {brief(item)}")
             )
             continue
         if not isinstance(inputs, Mapping):
+            broken = PromptNode(id, class_type, {})
             errors.append(
-                NodeError(
-                    id,
-                    class_type,
-                    "",
-                    "invalid_prompt",
-                    "inputs must be an object",
-                    f"got {brief(inputs)}",
-                )
+                broken.error("invalid_prompt", "inputs must be an object", f"got {brief(inputs)}")
             )
             continue
         meta = item.get("_meta")

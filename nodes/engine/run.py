@@ -163,21 +163,33 @@ def _batch(
     paths = [path for path in paths if path.is_file()]
     if not paths:
         raise InputError(f"--batch-over: no file matches {pattern!r}")
-    free = [
-        pair
-        for pair in upload_inputs(overridden.prompt, registry)
-        if pair not in overridden.touched
-    ]
-    if len(free) != 1:
-        found = ", ".join(f"{id}.{name}" for id, name in free) or "none"
-        raise InputError(
-            "--batch-over: expected one LoadImage input to put the files into, got "
-            f"{found}; give the others a value with --set"
-        )
+    place = _free_upload(overridden, registry)
     items = []
     for path in paths:
         item = apply_sets(overridden.prompt, [], registry)
         item.files.update(overridden.files)
-        item.set_file(*free[0], path.resolve(), str(path))
+        item.set_file(*place, path.resolve(), str(path))
         items.append(_Item(item, path))
     return items
+
+
+def _free_upload(overridden: Overridden, registry: Mapping[str, NodeSpec]) -> tuple[str, str]:
+    """Return the node id and the name of the one input that takes a batch's files.
+
+    Raises:
+        InputError: The workflow has none, or several that `--set` leaves alone.
+    """
+    inputs = upload_inputs(overridden.prompt, registry)
+    if not inputs:
+        raise InputError(
+            "--batch-over: expected a workflow with a Load Image node to put the files into, "
+            "got one that loads no image"
+        )
+    free = [place for place in inputs if place not in overridden.touched]
+    if len(free) == 1:
+        return free[0]
+    found = ", ".join(".".join(place) for place in free) or "none"
+    others = "give the others a value with --set" if free else "leave one out of --set"
+    raise InputError(
+        f"--batch-over: expected one Load Image input to put the files into, got {found}; {others}"
+    )

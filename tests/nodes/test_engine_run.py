@@ -177,6 +177,18 @@ def test_set_keeps_files_of_one_name_in_two_folders_apart(folder):
     assert means == {"copy_00001_.png": 0.0, "second_00001_.png": 1.0}
 
 
+def test_a_file_name_may_come_through_a_link(folder):
+    workflow = {
+        "3": entry("PrimitiveString", value="b.png"),
+        "4": entry("ComfySwitchNode", switch=True, on_true=["3", 0], on_false=["3", 0]),
+        **COPY,
+        "1": entry("LoadImage", image=["4", 0]),
+    }
+    (folder / "linked.json").write_text(json.dumps(workflow))
+    (path,) = run("linked.json").files
+    assert torch.equal(read_image(path), read_image("input/b.png"))
+
+
 def test_batch_over_runs_once_for_each_file_in_order(folder):
     events = []
     outputs = run("api.json", batch_over="input/*.png", events=lambda *e: events.append(e))
@@ -208,6 +220,13 @@ def test_batch_over_needs_files_and_one_free_input(folder):
     with pytest.raises(InputError, match=r"1\.image, 3\.image"):
         run("two.json", batch_over="input/*.png")
     assert len(run("two.json", "3.image=b.png", batch_over="input/*.png").files) == 2
+
+
+def test_batch_over_names_a_workflow_that_loads_no_image(folder):
+    workflow = {"1": entry("PrimitiveInt", value=1), "2": entry("PreviewAny", source=["1", 0])}
+    (folder / "imageless.json").write_text(json.dumps(workflow))
+    with pytest.raises(InputError, match="with a Load Image node .*, got one that loads no image"):
+        run("imageless.json", batch_over="input/*.png")
 
 
 def test_a_damaged_file_of_a_batch_is_named(folder):
