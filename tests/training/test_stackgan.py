@@ -10,6 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 import ganvas
 from ganvas.core.errors import InputError
+from ganvas.core.models.progressive import doubled
 from ganvas.core.models.stackgan import Gaussian
 from ganvas.core.sampling import sample_images
 from ganvas.training import snapshot, train
@@ -17,6 +18,7 @@ from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
 from ganvas.training.feed import Feed, SyntheticImages
 from ganvas.training.presets import PRESETS
+from ganvas.training.streams import Stream
 from ganvas.training.systems import build
 from ganvas.training.systems.stackgan import conditioning_kl
 
@@ -143,6 +145,19 @@ def test_departing_from_the_first_stage_has_its_price():
         one.step(30)
         found.append(one.meter.drain(one.ranks)["stage_distance"])
     assert found[1] < 0.5 * found[0]
+
+
+def test_what_is_measured_is_the_stage_that_learns():
+    one, number = system(), np.arange(70)
+    for step, shown in ((0, 1), (3, 2)):
+        one.step(step)
+        samples = one.samples(number)
+        average = one.averages["EMA"]
+        w = average.mapping(one.z(number, Stream.EVALUATE), one.drawn_labels(number))[:, 0]
+        with torch.no_grad():
+            stages = [doubled(average.first(w)[0]), average.draw(w)]
+        distances = [float((stage.clamp(-1, 1) - samples).abs().max()) for stage in stages]
+        assert distances[shown - 1] < 1e-5 < distances[2 - shown]
 
 
 @pytest.mark.parametrize("loss", ["hinge", "relativistic"])

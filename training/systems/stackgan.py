@@ -21,6 +21,7 @@ from .plain import PlainSystem, draw
 
 _TRIES = 8  # labels looked at to find one unlike an image's own
 _COMPARED = 64  # samples whose stages are compared
+_CHUNK = 64  # images of the first stage drawn at once
 
 
 class _Fakes(NamedTuple):
@@ -46,6 +47,7 @@ class StackGanSystem(PlainSystem):
     """
 
     config: StackGanConfig
+    grid_shows = "A column for each class; rows of first stages, each above its second stages."
     arch = "stackgan-generator"
 
     def __init__(self, config: StackGanConfig, feed: Feed, ranks: Ranks) -> None:
@@ -81,6 +83,7 @@ class StackGanSystem(PlainSystem):
         }
         super().__init__(config, feed, ranks, networks, {"EMA": "G"})
         self._game = LOSSES[config.loss]
+        self._learning = self.stage(0)
 
     def stage(self, step: int) -> int:
         """Which stage learns in a step, 1 or 2."""
@@ -88,7 +91,7 @@ class StackGanSystem(PlainSystem):
 
     def step(self, step: int) -> None:
         """Discriminator and generator of the stage that learns, averages."""
-        stage = self.stage(step)
+        stage = self._learning = self.stage(step)
         # At rest, the first stage draws with the statistics that it has gathered.
         for module in (self.g.stage1, self.g.augment1):
             module.train(stage == 1)
@@ -176,6 +179,17 @@ class StackGanSystem(PlainSystem):
         return candidates[torch.arange(len(own)), first].to(self.ranks.device)
 
     @torch.no_grad()
+    def samples(self, sample: np.ndarray) -> Tensor:
+        """Samples of the averaged generator, of its first stage, enlarged, where that learns.
+
+        The second stage then draws what untrained weights make of it, which says nothing.
+        """
+        if self._learning == 2:
+            return super().samples(sample)
+        z, c = self.z(sample, Stream.EVALUATE), self.drawn_labels(sample)
+        return doubled(self._first_stage(z, c))
+
+    @torch.no_grad()
     def grid(self) -> tuple[Tensor, int]:
         """Rows of first stages, enlarged, each above its second stages; columns are classes."""
         z, c, columns = self.grid_inputs()
@@ -197,10 +211,14 @@ class StackGanSystem(PlainSystem):
     @torch.no_grad()
     def _stages(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """Images of both stages of the averaged generator, -1..1."""
+        return self._first_stage(z, c), draw(self.averaged, z, c)
+
+    def _first_stage(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """Images of the first stage of the averaged generator, -1..1."""
         average = self.averaged
         assert isinstance(average, Generator)
-        first = average.first(average.mapping(z, c)[:, 0])[0]
-        return first.float().clamp(-1, 1), draw(average, z, c)
+        parts = average.mapping(z, c)[:, 0].split(_CHUNK)
+        return torch.cat([average.first(w)[0] for w in parts]).float().clamp(-1, 1)
 
 
 def conditioning_kl(gaussian: Gaussian) -> Tensor:
