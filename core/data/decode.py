@@ -85,11 +85,11 @@ def _check(
     if conversion is None:
         # PIL reads 16-bit RGB PNG files as 8-bit ones: the depth is read from the header itself.
         deep_png = data[:8] == _PNG_MAGIC and data[24:25] == b"\x10"
-        if deep_png or image.mode.startswith(("I", "F")):
-            raise InputError(f"{name}: 16-bit or float images are not supported, {_HELP}")
-        if image.mode not in _MODES:
+        if deep_png or _is_deep(image):
+            raise InputError(f"{name}: 16-bit images are not supported, {_HELP}")
+        if image.mode not in _MODES and image.mode in _CONVERTED_MODES:
             raise InputError(f"{name}: colour mode {image.mode} is not supported, {_HELP}")
-    elif image.mode not in _CONVERTED_MODES and not _is_deep(image):
+    if image.mode not in _CONVERTED_MODES and not _is_deep(image):
         raise InputError(f"{name}: pixels of mode {image.mode} have no known range")
     if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
         return height, width

@@ -34,6 +34,8 @@ from .spec import Spec
 FORMAT = 1
 MAX_WORKERS = 256
 _AHEAD = 4  # images begun for each worker
+_SKIP_HINT = "; --on-error skip leaves such images out"
+_PNG_LEVEL = 4  # of zlib: half of the time of its default, for a few percent more bytes
 _OWN_OPTIONS = ("size", "crop", "channels", "on_error")
 
 
@@ -80,7 +82,7 @@ class _Job:
             square = choose_square(layout.crop, width, height, points, known.landmark_names)
             small = cut(pixels, square, self.size, self.filter_name)
         buffer = io.BytesIO()
-        Image.fromarray(small).save(buffer, "PNG")
+        Image.fromarray(small).save(buffer, "PNG", compress_level=_PNG_LEVEL)
         moved = None if points is None else square.to_result(points, self.size)
         return _Done(buffer.getvalue(), moved, square.side < self.size)
 
@@ -149,7 +151,7 @@ def prepare(
         for row, done in enumerate(_in_order(job, workers)):
             if isinstance(done, InputError):
                 if on_error == "stop":
-                    raise InputError(f"{layout.store.where}: {done}") from done
+                    raise InputError(f"{layout.store.where}: {done}{_SKIP_HINT}") from done
                 skipped.append((layout.names[row], str(done)))
             else:
                 store(image_name(len(rows)), done.png)

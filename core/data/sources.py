@@ -26,6 +26,7 @@ from .stores import MAX_ENTRY_BYTES, Store
 
 LOG = logging.getLogger("ganvas.data")
 MAX_SIDE = 8192
+SKIP_HINT = "; on_error=skip leaves such images out"
 _SHOWN = 10
 _TRIED = 16
 _LUMA = np.array([19595, 38470, 7471], dtype=np.int64)  # ITU-R BT.601, times 2**16
@@ -131,6 +132,7 @@ class EncodedSource:
         self._store = layout.store
         self._between = "/" if Path(layout.store.where).is_dir() else ":"
         self._crop = layout.crop
+        self._hint = "" if reading.skip_errors else SKIP_HINT
         self.name = layout.store.name
         self.channels = reading.channels
         self.annotations = layout.annotations
@@ -174,7 +176,7 @@ class EncodedSource:
                 size = size or probe(layout.store.read(name), self._called(name))
             except InputError as error:
                 if not reading.skip_errors:
-                    raise
+                    raise InputError(f"{error}{SKIP_HINT}") from error
                 skipped.append((name, str(error)))
                 continue
             names.append(name)
@@ -243,7 +245,10 @@ class EncodedSource:
 
     def _read_one(self, row: int) -> npt.NDArray[np.uint8]:
         where = self._called(self._names[row])
-        image = decode_rgb(self._store.read(self._names[row]), where)
+        try:
+            image = decode_rgb(self._store.read(self._names[row]), where)
+        except InputError as error:
+            raise InputError(f"{error}{self._hint}") from error
         if self._resized:
             points = None if self._points is None else self._points[row].numpy()
             with named(where):

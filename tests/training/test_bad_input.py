@@ -91,7 +91,7 @@ def odd_image(kind: str, path: Path) -> None:
 
 
 ODD = {
-    "16-bit": "16-bit or float images are not supported, `ganvas prepare` converts it",
+    "16-bit": "16-bit images are not supported, `ganvas prepare` converts it",
     "CMYK": "colour mode CMYK is not supported, `ganvas prepare` converts it",
     "animated": "animated or of several pages, `ganvas prepare --first-frame` takes its first image",
     "of another size": "32",
