@@ -14,27 +14,6 @@ if TYPE_CHECKING:
 Events = Callable[[str, dict[str, Any]], None]
 """Told what happens in a run: ComfyUI's name of the message, and its fields."""
 
-MODEL_KINDS = {
-    "generator": "a generator",
-    "restorer": "a restoration model",
-    "translator": "an image translation model",
-    "autoencoder": "an autoencoder",
-}
-"""Kinds of models that nodes load, and what each is called in a sentence."""
-
-
-def architectures(kind: str) -> list[str]:
-    """Ids of the architectures that are of a kind of `MODEL_KINDS`."""
-    from ..core.autoencoding import AUTOENCODERS
-    from ..core.checkpoints import ARCHITECTURES
-    from ..core.restoration import RESTORERS
-    from ..core.translation import TRANSLATORS
-
-    named = {"restorer": RESTORERS, "translator": TRANSLATORS, "autoencoder": AUTOENCODERS}
-    if kind in named:
-        return list(named[kind])
-    return [arch for arch, entry in ARCHITECTURES.items() if entry.role == kind]
-
 
 @dataclass(frozen=True)
 class Host:
@@ -61,10 +40,11 @@ class Host:
     metadata: bool = True
 
     def list_models(self, kind: str) -> list[str]:
-        """Return the names of all model files: those of a kind of `MODEL_KINDS` first."""
+        """Return the names of all model files: those of a kind of `model_kinds` first."""
         from ..core.checkpoints import catalog
+        from .model_kinds import MODEL_KINDS
 
-        return catalog.list_models_for(architectures(kind), self.model_folders)
+        return catalog.list_models_for(MODEL_KINDS[kind].architectures, self.model_folders)
 
     def find_model(self, name: str) -> Path:
         """Return the file of a model that `list_models` names.

@@ -5,27 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from ..core import checkpoints
-from ..core.autoencoding import autoencoder_of
 from ..core.checkpoints import Architecture
 from ..core.checkpoints.catalog import architecture_of
 from ..core.errors import InputError
-from ..core.restoration import convention_of
-from ..core.translation import translator_of
-from .context import MODEL_KINDS, Context, architectures
+from .context import Context
 from .files import content_hash
+from .model_kinds import MODEL_KINDS, ModelKind
 from .spec import Autoencoder, Generator, ModelFile, Restorer, String, Translator, node
-
-_USES = {
-    "generator": "Load Generator",
-    "restorer": "Load Restorer",
-    "translator": "Load Translator",
-    "autoencoder": "Load Autoencoder",
-}
-_CHECKS = {
-    "restorer": convention_of,
-    "translator": translator_of,
-    "autoencoder": autoencoder_of,
-}
 
 _hash_model = content_hash("model", lambda host, name: host.find_model(name))
 
@@ -33,9 +19,17 @@ _hash_model = content_hash("model", lambda host, name: host.find_model(name))
 def _load(ctx: Context, name: str, given: str, kind: str, network: str = "") -> Any:
     """Load a model; refuse one of another kind by saying what it is, before its weights are read.
 
+    Args:
+        ctx: The node's context.
+        name: Name of the model file.
+        given: The widget of that name, KEY=VALUE between commas.
+        kind: One of `MODEL_KINDS`.
+        network: Which network of a file with several; empty for the first.
+
     Raises:
-        InputError: the file does not load, or is of another kind; names the widget and the file.
+        InputError: The file does not load, or is of another kind; names the widget and the file.
     """
+    wanted = MODEL_KINDS[kind]
     path = ctx.find_model(name)
     try:
         known = checkpoints.parse_given(checkpoints.split_given(given))
@@ -43,32 +37,33 @@ def _load(ctx: Context, name: str, given: str, kind: str, network: str = "") -> 
         raise InputError(f"given: {error}") from error
     found = architecture_of(path)
     if found is not None:
-        _check_kind(name, found, kind)
+        _check_kind(name, found, wanted)
     try:
         model = checkpoints.load_model(path, str(ctx.device), network or None, known)
     except InputError as error:
         raise InputError(f"model: {name}: {str(error).removeprefix(f'{path}: ')}") from error
-    _check_kind(name, checkpoints.ARCHITECTURES[model.arch], kind)
+    _check_kind(name, checkpoints.ARCHITECTURES[model.arch], wanted)
     try:
-        if kind in _CHECKS:
-            _CHECKS[kind](model)
+        if wanted.check:
+            wanted.check(model)
     except InputError as error:
         raise InputError(f"model: {name}: {error}") from error
     return model
 
 
-def _check_kind(name: str, found: Architecture, kind: str) -> None:
+def _check_kind(name: str, found: Architecture, wanted: ModelKind) -> None:
     """Refuse a model of another kind than a node loads.
 
     Raises:
-        InputError: it is; says what it is, and which node takes it.
+        InputError: It is; says what it is, and which node takes it.
     """
-    if found.id not in architectures(kind):
-        other = next((node for k, node in _USES.items() if found.id in architectures(k)), None)
-        hint = f"; {other} takes it" if other else ""
-        raise InputError(
-            f"model: {name} is a {found.id} ({found.summary}), expected {MODEL_KINDS[kind]}{hint}"
-        )
+    if found.id in wanted.architectures:
+        return
+    others = [kind.node for kind in MODEL_KINDS.values() if found.id in kind.architectures]
+    hint = f"; {others[0]} takes it" if others else ""
+    raise InputError(
+        f"model: {name} is a {found.id} ({found.summary}), expected {wanted.phrase}{hint}"
+    )
 
 
 @node(

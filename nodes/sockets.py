@@ -86,8 +86,8 @@ class Choice:
 class ModelFile:
     """A list of the model files that this machine holds, those of one kind first.
 
-    `kind` is one of `context.MODEL_KINDS`. The other files are listed too: whoever chooses one is
-    told what it is and why it does not fit.
+    `kind` is one of `model_kinds.MODEL_KINDS`. The other files are listed too: whoever chooses one
+    is told what it is and why it does not fit.
     """
 
     kind: str
