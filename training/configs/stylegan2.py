@@ -19,7 +19,9 @@ class StyleGAN2Config(RunConfig):
     )
     z_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS, description="features of z")
     w_dim: int = Field(default=512, ge=1, le=MAX_CHANNELS, description="features of w")
-    mapping_layers: int = Field(default=8, ge=1, le=32, description="layers between z and w")
+    mapping_layers: int = Field(
+        default=8, ge=1, le=32, description="layers between z and w, and from a label to D's logit"
+    )
     channel_base: int = Field(
         default=32768, ge=8, le=2**24, description="channels at resolution r: channel_base / r"
     )

@@ -82,6 +82,7 @@ class StyleGAN2System(System):
                 img_resolution=config.resolution,
                 channel_base=config.channel_base,
                 channel_max=config.channel_max,
+                num_mapping_layers=config.mapping_layers,
                 conv_clamp=config.conv_clamp,
             )
         lr_d = config.lr if config.lr_d is None else config.lr_d
