@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,11 @@ def metrics(
             "ppl_faces, swd, diversity; psnr, ssim for a restorer."
         ),
     ],
-    real: Annotated[str, typer.Option(help="Real images that training did not see.")],
     fake: Annotated[str, typer.Option(help="A model, or a folder or archive of images.")],
+    real: Annotated[
+        str | None,
+        typer.Option(help="Real images that training did not see; not for is and ppl_faces."),
+    ] = None,
     features: Annotated[
         Path | None, typer.Option(help="File of Inception's weights; nothing is downloaded.")
     ] = None,
@@ -36,18 +40,21 @@ def metrics(
     device: Device = "auto",
     json_: Annotated[Path | None, typer.Option("--json", help="Write the results there.")] = None,
 ) -> None:
-    """Measure a model or a set of images against real images."""
+    """Measure a model or a set of images against real images. Under torchrun on several GPUs."""
     from tqdm import tqdm
 
-    from ..core.devices import choose_device
-    from ..core.evaluation import Request, evaluate_files
+    from ..core.errors import OperationError
+    from ..core.evaluation import Request, evaluate_files, parse_names
     from ..core.files import atomic_write, check_output_file
+    from ..training.distributed import RankLostError, start
 
-    wanted = tuple(name.strip() for name in names.split(","))
-    request = Request(wanted, count, seed, features, resize, class_index)
+    request = Request(parse_names(names), count, seed, features, resize, class_index)
     if json_ is not None:
         check_output_file(json_)
-    with tqdm(unit="image", leave=False, disable=None) as bar:
+    with (
+        closing(start(device)) as ranks,
+        tqdm(unit="image", leave=False, disable=None if ranks.main else True) as bar,
+    ):
 
         def advance(stage: str, done: int, total: int) -> None:
             bar.set_description_str(stage, refresh=False)
@@ -56,7 +63,15 @@ def metrics(
             bar.total = total
             bar.update(done - bar.n)
 
-        found = evaluate_files(request, real, fake, choose_device(device), advance)
+        try:
+            found = evaluate_files(request, real, fake, str(ranks.device), advance, ranks)
+        except RankLostError as error:
+            raise OperationError(
+                f"metrics: rank {ranks.rank} of {ranks.world} lost contact with another one, which "
+                "has said why; nothing was measured"
+            ) from error
+    if not ranks.main:
+        return
     if json_ is not None:
         atomic_write(json_, json.dumps(found.as_dict(), indent=2) + "\n")
     for warning in found.warnings:

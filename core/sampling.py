@@ -53,12 +53,14 @@ def sample_images(
     *,
     psi: float = 1.0,
     class_index: int = -1,
+    labels: Tensor | None = None,
     noise_mode: str = "const",
     chunk: int = 8,
 ) -> Iterator[Tensor]:
     """Yield the image [C, H, W] in 0..1 of each seed, float32 on the CPU, `chunk` made at a time.
 
     A seed's image does not depend on the other seeds: random noise is drawn from the seed as well.
+    A conditional generator takes one class for all seeds, or `labels` [N, c_dim], a row for each.
 
     Raises:
         InputError: seeds, psi, class or noise mode do not fit.
@@ -73,7 +75,10 @@ def sample_images(
     for start in range(0, len(seeds), chunk):
         part = seeds[start : start + chunk]
         z = latents_from_seeds(part, generator.config.z_dim).to(device)
-        c = class_labels(generator, class_index, len(part))
+        if labels is None:
+            c = class_labels(generator, class_index, len(part))
+        else:
+            c = labels[start : start + len(part)]
         c = None if c is None else c.to(device)
         rngs = None
         if noise_mode == "random":

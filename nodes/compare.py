@@ -8,14 +8,11 @@ from typing import Annotated
 from torch import Tensor
 
 from ..core.errors import InputError
-from ..core.metrics import psnr, ssim
+from ..core.metrics import SSIM_WINDOW, psnr, ssim
 from .builtin import safe_name, write_images
 from .context import Context
 from .convert import image_to_unit, unit_to_image
 from .spec import Float, Image, node
-
-MIN_SIDE = 11
-"""Sides of the window that SSIM looks through."""
 
 Score = Annotated[float, Float(-math.inf, math.inf)]
 
@@ -74,9 +71,9 @@ def _pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         )
     if len(a) != len(b) and 1 not in (len(a), len(b)):
         raise InputError(f"image_b: expected {len(a)} images as image_a, or one, got {len(b)}")
-    if min(a.shape[2:]) < MIN_SIDE:
+    if min(a.shape[2:]) < SSIM_WINDOW:
         raise InputError(
-            f"image_a: expected sides of at least {MIN_SIDE} pixels, "
+            f"image_a: expected sides of at least {SSIM_WINDOW} pixels, "
             f"got {a.shape[3]} x {a.shape[2]}"
         )
     count = max(len(a), len(b))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ..core.checkpoints import list_models
-from ..core.evaluation import Request, evaluate
+from ..core.evaluation import Request, evaluate, parse_names
 from ..core.metrics.images import TensorImages
 from ..core.metrics.resize import RESIZES
 from .context import Context, Host
@@ -49,10 +49,9 @@ def quality_metrics(
     Returns:
         table: One line per number, named by how it was measured.
     """
-    names = tuple(name.strip() for name in metrics.split(","))
     file = None if inception == NO_FILE else ctx.find_model(inception)
     count = min(len(real), len(fake))
-    request = Request(names, count, seed, file, resize)
+    request = Request(parse_names(metrics), count, seed, file, resize)
     sets = [
         TensorImages(name, image_to_unit(images, name=name))
         for name, images in (("real", real), ("fake", fake))

@@ -493,7 +493,7 @@ def test_metrics_compare_all_there_is_and_say_how_many(model, tmp_path, capsys):
         "expected every name once, got 'swd' twice": ["swd,swd"],
         "expected a seed of 0..4294967295, got -1": ["swd", "--seed", "-1"],
         "psnr needs a restorer as --fake, got images": ["psnr"],
-        "expected a count of 2..3 (the images of --real), got 9999": ["psnr", "--count", "9999"],
+        "expected a count of 2..2 (the images of --fake), got 9999": ["swd", "--count", "9999"],
         "kid needs a file of Inception's weights": ["swd,kid"],
         "gone.pth: expected a file of Inception's weights": ["fid", "--features", "gone.pth"],
         "a resize of tf1, clean, torch, got 'pil'": ["swd", "--resize", "pil"],

@@ -6,7 +6,7 @@ Networks themselves are in `extractors`; `feature_metrics` computes everything f
 from __future__ import annotations
 
 from .diversity import Diversity, nearest_neighbours, pairwise_diversity
-from .fidelity import psnr, ssim
+from .fidelity import SSIM_WINDOW, psnr, ssim
 from .frechet import frechet_distance, frechet_from_features
 from .inception_score import InceptionScore, Score, inception_score
 from .kernel import KernelDistance, kernel_distance, polynomial_mmd
@@ -19,6 +19,7 @@ from .swd import laplacian_pyramid, sliced_wasserstein
 
 __all__ = [
     "RESIZES",
+    "SSIM_WINDOW",
     "Diversity",
     "InceptionScore",
     "KernelDistance",

@@ -8,6 +8,7 @@ from torch import Tensor
 from .extractors import Features
 from .frechet import frechet_distance, frechet_from_features
 from .inception_score import InceptionScore, Score
+from .shares import Group, add_up
 from .statistics import Statistics
 
 FEW = 1024
@@ -35,35 +36,49 @@ class Collected:
         self.total = total
         self.count = 0
         few = total <= min(FEW, dims)
-        self._rows = torch.empty(total, dims) if keep or few else None
+        self._rows = torch.zeros(total, dims) if keep or few else None
         self._statistics = None if few else Statistics(dims)
         self._score = InceptionScore(classes, total) if classes else None
 
-    def add(self, batch: Features) -> None:
-        """Add the next images' features.
+    def add(self, batch: Features, first: int) -> None:
+        """Add the features of images `first` .. `first + n - 1`, each image once.
 
         Raises:
             ValueError: more than announced, of another width, or not finite.
         """
         n = len(batch.features)
-        if self.count + n > self.total or batch.features.shape[1] != self.dims:
+        if max(self.count, first) + n > self.total or batch.features.shape[1] != self.dims:
             raise ValueError(
                 f"Collected.add: expected at most {self.total} features of width {self.dims}, got "
-                f"{self.count + n} of width {batch.features.shape[1]}"
+                f"{max(self.count, first) + n} of width {batch.features.shape[1]}"
             )
         if self._rows is not None:
-            self._rows[self.count : self.count + n] = batch.features
+            self._rows[first : first + n] = batch.features
         if self._statistics is not None:
             self._statistics.add(batch.features)
         if self._score is not None:
             if batch.logits is None:
                 raise ValueError("Collected.add: an inception score needs logits, got none")
-            self._score.add(batch.logits, self.count)
+            self._score.add(batch.logits, first)
         self.count += n
+
+    def all_reduce(self, group: Group) -> None:
+        """Add what the other processes gathered; every one of them must call this."""
+        if group.world == 1:
+            return
+        count = torch.tensor([float(self.count)])
+        add_up(group, count)
+        self.count = int(count)
+        if self._rows is not None:
+            add_up(group, self._rows)
+        if self._statistics is not None:
+            self._statistics.all_reduce(group.sum_, group.device)
+        if self._score is not None:
+            self._score.all_reduce(group.sum_, group.device)
 
     @property
     def features(self) -> Tensor:
-        """All features [N, D] in the order they came.
+        """All features [N, D] in the order of the images.
 
         Raises:
             ValueError: they were not kept, or some are missing.

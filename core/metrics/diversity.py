@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from .distances import squared_distances
 from .inputs import as_float
 
 SMALL = 16
@@ -42,18 +43,18 @@ def thumbnails(images: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _rms_between_pairs(flat: Tensor) -> float:
-    """Root mean square difference over all pairs of rows [N, D].
+def _rms_between_pairs(images: Tensor) -> float:
+    """Root mean square difference of all pairs of [N, ...], uint8 in 0..255 or float in 0..1.
 
     The mean of (x_i - x_j)^2 over the pairs is twice the unbiased variance, so that all pairs are
     counted exactly without visiting any.
     """
-    total, count = torch.zeros((), dtype=torch.float64), 0
+    unit = 255 if images.dtype == torch.uint8 else 1
+    flat = images.flatten(1)
+    total = torch.zeros((), dtype=torch.float64)
     for columns in flat.split(4096, dim=1):
-        values = columns.to(torch.float64)
-        total = total + values.var(dim=0, correction=1).sum().cpu()
-        count += columns.shape[1]
-    return float((2 * total / count).sqrt())
+        total += columns.to(torch.float64).div_(unit).var(dim=0, correction=1).sum().cpu()
+    return float((2 * total / flat.shape[1]).sqrt())
 
 
 def nearest_neighbours(images: Tensor, reference: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -80,14 +81,13 @@ def nearest_neighbours(images: Tensor, reference: Tensor | None = None) -> tuple
     indices, distances = [], []
     for first in range(0, len(ours), _CHUNK):
         part = ours[first : first + _CHUNK]
-        # The exact form: the fast one leaves rounding noise of 1e-3 between equal images.
-        d = torch.cdist(part, theirs, compute_mode="donot_use_mm_for_euclid_dist")
+        d = squared_distances(part, theirs)
         if reference is None:
             rows = torch.arange(len(part), device=d.device)
             d[rows, rows + first] = torch.inf
         nearest = d.min(dim=1)
         indices.append(nearest.indices)
-        distances.append(nearest.values / theirs.shape[1] ** 0.5)
+        distances.append((nearest.values / theirs.shape[1]).sqrt().float())
     return torch.cat(indices), torch.cat(distances)
 
 
@@ -111,12 +111,12 @@ def pairwise_diversity(
     if images.shape[0] < 2 or (reference is not None and reference.shape[0] < 2):
         raise ValueError("pairwise_diversity: at least two images are needed")
     small = _rms_between_pairs(thumbnails(images))
-    full = _rms_between_pairs(as_float("pairwise_diversity", images).flatten(1))
+    full = _rms_between_pairs(images)
     _, distances = nearest_neighbours(images)
     if reference is None:
         return Diversity(small, full, float((distances < near * small).double().mean()))
     reference_small = _rms_between_pairs(thumbnails(reference))
-    reference_full = _rms_between_pairs(as_float("pairwise_diversity", reference).flatten(1))
+    reference_full = _rms_between_pairs(reference)
     return Diversity(
         rms_small=small,
         rms_full=full,

@@ -17,6 +17,7 @@ from ..checkpoints.containers import read_container
 from ..checkpoints.saving import is_finite
 from ..devices import open_device
 from ..errors import InputError
+from ..images import as_rgb
 from ..models.conv import fastest_format
 from ..models.face_features import FaceFeatures
 from ..models.inception import CLASSES, FEATURES, SIZE, InceptionV3
@@ -108,10 +109,7 @@ class FaceExtractor:
 
 def _pixels(images: Tensor, device: torch.device) -> Tensor:
     """Images as float32 [N, 3, H, W] in 0..255; grey ones are repeated."""
-    x = as_float("features", images).to(device) * 255
-    if x.shape[1] not in (1, 3):
-        raise ValueError(f"features: expected images with 3 or 1 channels, got {x.shape[1]}")
-    return x.expand(-1, 3, -1, -1)
+    return as_rgb(as_float("features", images).to(device) * 255)
 
 
 def load_inception(

@@ -8,6 +8,9 @@ from torch.nn.functional import pad
 
 from .inputs import as_float, same_shape
 
+SSIM_WINDOW = 11
+"""Side of the window that SSIM looks through, and so the least side of an image."""
+
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each image, in dB: 10 log10(1 / mean squared error).
@@ -27,7 +30,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     return -10 * error.square().mean(dim=(1, 2, 3)).log10()
 
 
-def _window_matrix(size: int, taps: int = 11, sigma: float = 1.5) -> Tensor:
+def _window_matrix(size: int, taps: int = SSIM_WINDOW, sigma: float = 1.5) -> Tensor:
     """Gaussian mean over every whole window along one axis: float64 [size - taps + 1, size]."""
     x = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
     weights = torch.exp(-0.5 * (x / sigma) ** 2)
@@ -54,8 +57,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     same_shape("ssim", a, b)
     x, y = as_float("ssim", a, torch.float64), as_float("ssim", b, torch.float64)
-    if min(x.shape[2:]) < 11:
-        raise ValueError(f"ssim: sides of at least 11 px expected, got {tuple(x.shape)}")
+    if min(x.shape[2:]) < SSIM_WINDOW:
+        raise ValueError(f"ssim: sides of at least {SSIM_WINDOW} px expected, got {tuple(x.shape)}")
     rows = _window_matrix(x.shape[2]).to(x.device)
     columns = _window_matrix(x.shape[3]).to(x.device)
 

@@ -20,11 +20,13 @@ class Images(Protocol):
         resolution: side in pixels.
         channels: 3 (RGB) or 1 (grey).
         content_hash: of everything that the images depend on.
+        labels: float32 [N, K], or None.
     """
 
     resolution: int
     channels: int
     content_hash: str
+    labels: Tensor | None
 
     def __len__(self) -> int: ...
 
@@ -60,6 +62,7 @@ class TensorImages:
         digest = hashlib.sha256(repr(tuple(images.shape)).encode())
         digest.update(self._images.numpy().tobytes())
         self.content_hash = digest.hexdigest()
+        self.labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self._images)

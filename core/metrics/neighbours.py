@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .distances import ROUNDING, squared_distances
 from .statistics import check_features
 
 K_PRECISION = 3
@@ -36,21 +37,17 @@ class Neighbourhoods(NamedTuple):
     coverage: float
 
 
-def _distances(x: Tensor, y: Tensor) -> Tensor:
-    # The exact form: the fast one leaves rounding noise between equal features.
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-
-
 def _radii(x: Tensor, *ks: int) -> list[Tensor]:
-    """Distance from each row to its k-th nearest other row, for each k."""
+    """Squared distance from each row to its k-th nearest other row, for each k."""
     found = []
     for first in range(0, len(x), _ROWS):
         part = x[first : first + _ROWS]
-        d = _distances(part, x)
+        d = squared_distances(part, x)
         rows = torch.arange(len(part), device=x.device)
         d[rows, rows + first] = torch.inf
         found.append(d.topk(max(ks), dim=1, largest=False).values)
-    nearest = torch.cat(found)
+    # A row as far away as the k-th one is inside, however the two distances were rounded.
+    nearest = torch.cat(found) * (1 + ROUNDING)
     return [nearest[:, k - 1] for k in ks]
 
 
@@ -75,14 +72,14 @@ def neighbourhoods(
     if min(k_precision, k_density) < 1:
         raise ValueError(f"neighbourhoods: expected k >= 1, got {k_precision} and {k_density}")
     check_features("neighbourhoods", real, fake, least=least)
-    real, fake = real.detach().float(), fake.detach().float()
+    real, fake = real.detach().double(), fake.detach().double()
     real_radius, wide_radius = _radii(real, k_precision, k_density)
     (fake_radius,) = _radii(fake, k_precision)
     inside_real = inside_wide = 0
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
     covered = torch.zeros_like(recalled)
     for first in range(0, len(fake), _ROWS):
-        d = _distances(fake[first : first + _ROWS], real)
+        d = squared_distances(fake[first : first + _ROWS], real)
         inside_real += int((d <= real_radius).any(1).sum())
         near = d <= wide_radius
         inside_wide += int(near.sum())

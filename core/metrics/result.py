@@ -52,6 +52,11 @@ def as_table(results: Sequence[Result]) -> str:
     width = max((len(result.name) for result in results), default=0)
     lines = []
     for result in results:
-        deviation = "" if result.deviation is None else f" +- {result.deviation:.4f}"
-        lines.append(f"{result.name:<{width}}  {result.value:.4f}{deviation}")
+        deviation = "" if result.deviation is None else f" +- {_number(result.deviation)}"
+        lines.append(f"{result.name:<{width}}  {_number(result.value)}{deviation}")
     return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    """Four decimals, or four digits of a small number: a good model's KID begins at the fourth."""
+    return f"{value:.4g}" if 0 < abs(value) < 0.1 else f"{value:.4f}"

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, pad
+from torch.nn.functional import interpolate, pad
 
 from ..data.counter import hash64, torch_seeds
 from .inputs import as_float, same_shape
@@ -21,19 +21,28 @@ from .inputs import as_float, same_shape
 PATCH = 7
 COARSEST = 16
 SCALE = 1e3
+PATCHES = 64
 _CHUNK = 256
 _STREAM_PATCHES = 201
 _STREAM_DIRECTIONS = 202
-_BINOMIAL = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
 
 def _smooth(images: Tensor) -> Tensor:
-    """The binomial 5x5 filter of the pyramid, borders reflected."""
-    taps = _BINOMIAL.to(images.device, images.dtype)
-    channels = images.shape[1]
+    """The binomial 5x5 filter of the pyramid, borders reflected.
+
+    Its taps 1 4 6 4 1 are applied by adding shifted images: PyTorch's depthwise convolution takes
+    nine times as long on a CPU.
+    """
+    height, width = images.shape[2:]
     x = pad(images, (2, 2, 2, 2), mode="reflect")
-    x = conv2d(x, taps.view(1, 1, 5, 1).expand(channels, -1, -1, -1), groups=channels)
-    return conv2d(x, taps.view(1, 1, 1, 5).expand(channels, -1, -1, -1), groups=channels)
+    y = _binomial([x[:, :, i : i + height] for i in range(5)])
+    return _binomial([y[..., i : i + width] for i in range(5)]).div_(256)
+
+
+def _binomial(shifted: list[Tensor]) -> Tensor:
+    """The sum of five shifts of an image under the weights 1 4 6 4 1."""
+    a, b, c, d, e = shifted
+    return (c * 6).add_(b, alpha=4).add_(d, alpha=4).add_(a).add_(e)
 
 
 def pyramid_sides(side: int, coarsest: int = COARSEST) -> list[int]:
@@ -73,6 +82,15 @@ def laplacian_pyramid(images: Tensor, coarsest: int = COARSEST) -> list[Tensor]:
         levels.append(images - enlarge(smaller))
         images = smaller
     return [*levels, images]
+
+
+def bytes_of_patches(count: int, channels: int, side: int) -> int:
+    """Memory that `sliced_wasserstein` takes for the patches of two sets of `count` images.
+
+    Both sets hold theirs of every level as float32, and one level once more as float64 and float32.
+    """
+    one = count * PATCHES * channels * PATCH**2
+    return one * 4 * (2 * len(pyramid_sides(side)) + 3)
 
 
 def enlarge(images: Tensor) -> Tensor:
@@ -120,9 +138,16 @@ def _distance(a: Tensor, b: Tensor, directions: int, seed: int) -> float:
     axes = (axes / axes.norm(dim=0)).to(a.device)
     total = 0.0
     for some in axes.split(32, dim=1):
-        difference = (a @ some).sort(dim=0).values - (b @ some).sort(dim=0).values
+        difference = _sorted(some.T @ a.T) - _sorted(some.T @ b.T)
         total += float(difference.abs().sum(dtype=torch.float64))
     return total / (a.shape[0] * directions)
+
+
+def _sorted(rows: Tensor) -> Tensor:
+    """Each row in rising order; NumPy's sort is three times as fast as PyTorch's on a CPU."""
+    if rows.is_cuda:
+        return rows.sort(dim=1).values
+    return torch.from_numpy(np.sort(rows.numpy(), axis=1))
 
 
 def sliced_wasserstein(
@@ -130,7 +155,7 @@ def sliced_wasserstein(
     b: Tensor,
     *,
     seed: int = 0,
-    patches: int = 64,
+    patches: int = PATCHES,
     directions: int = 128,
     normalise: Literal["each", "reference"] = "each",
 ) -> dict[str, float]:

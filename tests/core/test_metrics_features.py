@@ -329,8 +329,9 @@ def test_collected_features_give_the_same_distance_in_either_form(n, keep):
     sets = []
     for features in (x, y):
         collected = Collected(64, n, keep=keep, classes=4)
-        for part in features.split(7):
-            collected.add(Features(part, part[:, :4]))
+        for first in range(0, n, 7):
+            part = features[first : first + 7]
+            collected.add(Features(part, part[:, :4]), first)
         sets.append(collected)
     assert sets[0].frechet(sets[1]) == pytest.approx(frechet_from_features(x, y), rel=1e-6)
     assert sets[0].score() == pytest.approx(inception_score(x[:, :4]), rel=1e-9)
@@ -371,8 +372,8 @@ ZEROS = torch.zeros(9, 3)
             lambda: PathSampler(lambda w: w, lambda x: x).lengths(ZEROS, ZEROS, torch.zeros(3)),
             "one t per path",
         ),
-        (lambda: Collected(3, 4).add(Features(ZEROS, None)), "at most 4 features"),
-        (lambda: Collected(3, 9, classes=2).add(Features(ZEROS, None)), "needs logits"),
+        (lambda: Collected(3, 4).add(Features(ZEROS, None), 0), "at most 4 features"),
+        (lambda: Collected(3, 9, classes=2).add(Features(ZEROS, None), 0), "needs logits"),
         (lambda: Collected(3, 9).score(), "no logits"),
     ],
     ids=range(23),

@@ -60,7 +60,8 @@ def test_unsuitable_inputs_are_refused_in_one_sentence(ctx, tmp_path):
     for fake, metrics, message in (
         (real, "psnr", "psnr needs a restorer"),
         (real, "fid", "fid needs a file of Inception's weights"),
-        (real, "fd_faces,", "expected names of swd, .* got ''"),
+        (real, "fd_faces;swd", "expected names of swd, .* got .fd_faces;swd."),
+        (real, " , ", "expected names of swd, .* got none"),
         (real[:4], "prdc_faces", "expected a count of 6 or more, got 4"),
         (real[:, :8], "swd", "fake: expected square images, got 16 x 8 pixels"),
         (real[:, :8, :8], "swd", "expected RGB images of 16 px like the real ones, got 8 px"),
