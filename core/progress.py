@@ -9,11 +9,13 @@ from tqdm import tqdm
 
 from .errors import printable
 
+_MOMENT = 0.5  # seconds
+
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar as a function of (done, total), of things of this name."""
-    with tqdm(unit=unit, disable=None) as bar:
+    """A bar as a function of (done, total), of things of this name; none if it takes a moment."""
+    with tqdm(unit=unit, disable=None, delay=_MOMENT) as bar:
 
         def advance(done: int, total: int) -> None:
             bar.total = total

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..core.data import ImageDataset, ImageDomains, open_dataset, open_domains
 from ..core.errors import InputError
+from ..core.progress import progress_bar
 from .feed import Images, SyntheticImages, TwoSets
 
 Needs = Literal["images", "pairs", "domains"]
@@ -59,7 +60,8 @@ def open_images(name: str | Path, resolution: int, cache: Path, needs: Needs) ->
         return two_domains(domains)
     if needs == "domains":
         _check_kind("pairs" if str(name).startswith("pairs:") else "images", needs)
-    dataset = open_dataset(name, resolution, cache=cache)
+    with progress_bar("image") as advance:  # faces are rendered, or all images looked at
+        dataset = open_dataset(name, resolution, cache=cache, progress=advance)
     if dataset.channels != _PAIR_CHANNELS:
         _check_kind("images", needs)
         _check_colour(dataset)

@@ -93,7 +93,7 @@ def odd_image(kind: str, path: Path) -> None:
 ODD = {
     "16-bit": "16-bit images are not supported, `ganvas prepare` converts it",
     "CMYK": "colour mode CMYK is not supported, `ganvas prepare` converts it",
-    "animated": "animated or of several pages, `ganvas prepare --first-frame` takes its first image",
+    "animated": "animated or of several pages, `ganvas prepare --first-frame` takes its",
     "of another size": "32",
     "not square": "16x8",
     "damaged": "image",
