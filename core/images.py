@@ -8,9 +8,10 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,18 @@ from .errors import InputError
 from .files import atomic_path, check_input_file
 
 MAX_PIXELS = 80_000_000  # Pillow itself warns from 89 million on
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "PPM": (".ppm",),
+}
+"""Formats that are read, by Pillow's names, and their files' endings, the usual one first."""
+
+FORMATS = tuple(SUFFIXES)
 DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -52,27 +64,41 @@ def read_image(
     """
     file = Path(path)
     check_input_file(file, "an image file")
+    with open_image(file, str(file), max_pixels=max_pixels) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames != 1:
+            raise InputError(f"{file}: expected a still image, got {frames} frames")
+        array = _decode(image, mode)
+    return torch.from_numpy(array)
+
+
+@contextmanager
+def open_image(
+    source: Path | BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image]:
+    """Open an image of one of `FORMATS`; its size is checked, and its pixels are not yet decoded.
+
+    Whatever Pillow raises inside the block becomes one sentence that begins with `name`.
+
+    Raises:
+        InputError: not an image, damaged, or more than `max_pixels` pixels.
+    """
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            pixels = image.width * image.height
-            if pixels > max_pixels:
+        with Image.open(source, formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
                 raise InputError(
-                    f"{file}: {image.width} x {image.height} pixels, at most {max_pixels} accepted"
+                    f"{name}: {image.width} x {image.height} pixels, at most {max_pixels} accepted"
                 )
-            frames = getattr(image, "n_frames", 1)
-            if frames != 1:
-                raise InputError(f"{file}: expected a still image, got {frames} frames")
-            array = _decode(image, mode)
+            yield image
     except InputError:
         raise
     except Image.DecompressionBombError:
-        raise InputError(f"{file}: more than the {max_pixels} pixels accepted") from None
+        raise InputError(f"{name}: more than the {max_pixels} pixels accepted") from None
     except UnidentifiedImageError:
-        raise InputError(f"{file}: not an image ({', '.join(FORMATS)} are read)") from None
+        raise InputError(f"{name}: not an image ({', '.join(FORMATS)} are read)") from None
     except DECODING_ERRORS as error:
-        sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{file}: damaged image ({sentence})") from error
-    return torch.from_numpy(array)
+        sentence = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise InputError(f"{name}: damaged image ({sentence})") from error
 
 
 def save_png(

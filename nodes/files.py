@@ -9,20 +9,21 @@ from typing import Any
 
 from ..core.checkpoints import file_hash
 from ..core.errors import InputError
+from ..core.images import SUFFIXES
 from .context import Host
 from .interface import Fingerprint
 
 FOLDERS = ("input", "output", "temp")
 """Names that references to files have for the host's folders."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f]')
 
 
 def list_images(host: Host) -> list[str]:
     """Return the images that LoadImage can read: the input folder's, then files the user named."""
+    suffixes = {suffix for endings in SUFFIXES.values() for suffix in endings}
     names = sorted(
-        path.name for path in _entries(host.input_dir) if path.suffix.lower() in IMAGE_SUFFIXES
+        path.name for path in _entries(host.input_dir) if path.suffix.lower() in suffixes
     )
     return names + sorted(set(host.files) - set(names))
 

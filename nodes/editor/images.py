@@ -12,18 +12,9 @@ from PIL import Image, PngImagePlugin
 
 from ...core.errors import InputError
 from ...core.files import atomic_write
-from ...core.images import DECODING_ERRORS, FORMATS, MAX_PIXELS
+from ...core.images import SUFFIXES, open_image
 
 MAX_UPLOAD = 100 * 2**20
-SUFFIXES = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg"),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-    "TIFF": (".tif", ".tiff"),
-    "GIF": (".gif",),
-    "PPM": (".ppm",),
-}
 MAX_NAME = 150
 _UNWANTED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
@@ -34,7 +25,8 @@ def verify_image(data: bytes, name: str) -> str:
     Raises:
         InputError: It is no image of a known format, damaged, or of too many pixels.
     """
-    with _open(io.BytesIO(data), name) as image:
+    with open_image(io.BytesIO(data), _shown(name)) as image:
+        image.load()
         return image.format or ""
 
 
@@ -76,7 +68,10 @@ def apply_mask(original: Path, mask: bytes) -> bytes:
     Raises:
         InputError: Either is no image.
     """
-    with _open(original, original.name) as image, _open(io.BytesIO(mask), "mask") as drawn:
+    with (
+        open_image(original, _shown(original.name)) as image,
+        open_image(io.BytesIO(mask), "mask") as drawn,
+    ):
         chunks = PngImagePlugin.PngInfo()
         for key, value in image.info.items():
             if isinstance(value, str) and isinstance(key, str):
@@ -86,8 +81,8 @@ def apply_mask(original: Path, mask: bytes) -> bytes:
         if alpha.size != combined.size:
             alpha = alpha.resize(combined.size, Image.Resampling.BICUBIC)
         combined.putalpha(alpha)
-        buffer = io.BytesIO()
-        combined.save(buffer, "PNG", pnginfo=chunks, compress_level=4)
+    buffer = io.BytesIO()
+    combined.save(buffer, "PNG", pnginfo=chunks, compress_level=4)
     return buffer.getvalue()
 
 
@@ -109,37 +104,23 @@ def render(path: Path, query: Mapping[str, str]) -> tuple[bytes, str] | None:
     format, _, quality = query.get("preview", "").partition(";")
     if channel not in ("rgb", "a") and format not in ("webp", "jpeg"):
         return None
-    with _open(path, path.name) as image:
-        picture: Image.Image = image
+    with open_image(path, _shown(path.name)) as image:
         if channel == "a":
             picture = Image.new("RGBA", image.size)
             picture.putalpha(image.convert("RGBA").getchannel("A"))
         elif channel == "rgb" or format == "jpeg":
             picture = image.convert("RGB")
-        elif image.mode not in ("RGB", "RGBA"):
-            picture = image.convert("RGBA")
-        buffer = io.BytesIO()
-        if format in ("webp", "jpeg") and channel != "a":
-            level = int(quality) if quality.isascii() and quality.isdigit() else 90
-            picture.save(buffer, format.upper(), quality=max(1, min(100, level)))
-            return buffer.getvalue(), f"image/{format}"
-        picture.save(buffer, "PNG", compress_level=1)
-        return buffer.getvalue(), "image/png"
+        else:
+            picture = image.convert("RGB" if image.mode == "RGB" else "RGBA")
+    buffer = io.BytesIO()
+    if format in ("webp", "jpeg") and channel != "a":
+        level = int(quality) if quality.isascii() and quality.isdigit() else 90
+        picture.save(buffer, format.upper(), quality=max(1, min(100, level)))
+        return buffer.getvalue(), f"image/{format}"
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue(), "image/png"
 
 
-def _open(source: io.BytesIO | Path, name: str) -> Image.Image:
-    """Open and decode an image whose size has been checked before."""
-    try:
-        image = Image.open(source, formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            size = f"{image.width} x {image.height}"
-            raise InputError(f"{name[:100]}: {size} pixels, at most {MAX_PIXELS} accepted")
-        image.load()
-    except InputError:
-        raise
-    except Image.DecompressionBombError:
-        raise InputError(f"{name[:100]}: more than {MAX_PIXELS} pixels") from None
-    except DECODING_ERRORS as error:
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise InputError(f"{name[:100]!r} is not a readable image ({reason})") from None
-    return image
+def _shown(name: str) -> str:
+    """A name that a browser sent, as messages show it."""
+    return repr(name[:100])
