@@ -6,13 +6,13 @@ Source: Liu et al. 2015, "Deep learning face attributes in the wild".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ..errors import InputError
 from ..ranges import is_number
@@ -41,9 +41,9 @@ def _stem(name: str) -> str:
 
 
 class Table(NamedTuple):
-    """Rows of numbers under file stems, and the names of the columns where the file has them."""
+    """Rows of numbers under file stems, and the names of the columns that the file names."""
 
-    columns: tuple[str, ...] | None
+    columns: tuple[str, ...]
     rows: dict[str, int]
     values: npt.NDArray[np.float32]
 
@@ -91,7 +91,7 @@ def parse_single(lines: list[str], where: str) -> Table:
     names, values = named_numbers(lines[int(headed) :], 1, where, 1 + int(headed))
     if (values != np.floor(values)).any() or (np.abs(values) >= 2**24).any():
         raise InputError(f"{where}: expected whole numbers")
-    return Table(None, {_stem(name): row for row, name in enumerate(names)}, values)
+    return Table((), {_stem(name): row for row, name in enumerate(names)}, values)
 
 
 def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
@@ -111,47 +111,20 @@ def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
     while folder.name == IMAGES:  # the texts lie around it
         folder = folder.parent
     texts = Texts(store, folder)
-    known = Description()
     # Copies of another size were cut in ways unknown here: their landmarks are not known either.
     aligned_size = first_size(store, names) in (CELEBA_SIZE, None)
-
-    lines = texts.lines(f"{ATTRIBUTES}.txt", f"{ATTRIBUTES}.csv")
-    if lines is None and spec.options.get("attr", "none") != "none":
-        raise InputError(f"{spec}: attr needs the file {ATTRIBUTES}.txt")
-    if lines is not None:
-        table = parse_headed(lines, ATTRIBUTES)
-        assert table.columns is not None
-        places = chosen_attributes(spec.options.get("attr"), table.columns, str(spec))
-        values = table.of(files, ATTRIBUTES)[:, places]
-        if not np.isin(values, (-1, 0, 1)).all():
-            raise InputError(f"{ATTRIBUTES}: expected attributes of -1 and 1")
-        if places:
-            known = replace(
-                known,
-                labels=torch.from_numpy((values > 0).astype(np.float32)),
-                label_names=tuple(table.columns[place] for place in places),
-            )
-
-    lines = texts.lines(f"{IDENTITIES}.txt")
-    if lines is not None:
-        persons = parse_single(lines, IDENTITIES).of(files, IDENTITIES)[:, 0]
-        numbers, people = numbered([int(person) for person in persons])
-        known = replace(known, identities=numbers, identity_names=people)
-
-    lines = texts.lines(f"{LANDMARKS}.txt", f"{LANDMARKS}.csv")
-    if lines is not None and aligned_size:
-        table = parse_headed(lines, LANDMARKS)
-        if table.values.shape[1] != 2 * len(PLACES):
-            raise InputError(f"{LANDMARKS}: expected {2 * len(PLACES)} columns")
-        points = table.of(files, LANDMARKS).reshape(-1, len(PLACES), 2)
-        known = replace(known, landmarks=torch.from_numpy(points), landmark_names=PLACES)
-
-    lines = texts.lines(f"{PARTITION}.txt", f"{PARTITION}.csv")
-    if lines is not None:
-        parts = parse_single(lines, PARTITION).of(files, PARTITION)[:, 0]
-        if not np.isin(parts, (0, 1, 2)).all():
-            raise InputError(f"{PARTITION}: expected parts 0, 1 and 2")
-        known = replace(known, splits=tuple(SPLITS[int(part)] for part in parts))
+    labels, label_names = _attributes(texts, files, spec)
+    identities, identity_names = _identities(texts, files)
+    landmarks = _landmarks(texts, files) if aligned_size else None
+    known = Description(
+        labels,
+        label_names,
+        _splits(texts, files),
+        identities,
+        identity_names,
+        landmarks,
+        None if landmarks is None else PLACES,
+    )
     layout = Layout(
         store,
         names,
@@ -161,3 +134,54 @@ def celeba_layout(store: Store, spec: Spec, folder: Path) -> Layout:
         rows=texts.rows,
     )
     return with_split(layout, spec, (*SPLITS, "all"), f"{PARTITION}.txt")
+
+
+def _attributes(
+    texts: Texts, files: Sequence[str], spec: Spec
+) -> tuple[Tensor | None, tuple[str, ...] | None]:
+    """The chosen attributes of these files as 0 and 1, float32 [N, K], and their names."""
+    lines = texts.lines(f"{ATTRIBUTES}.txt", f"{ATTRIBUTES}.csv")
+    if lines is None:
+        if spec.options.get("attr", "none") != "none":
+            raise InputError(f"{spec}: attr needs the file {ATTRIBUTES}.txt")
+        return None, None
+    table = parse_headed(lines, ATTRIBUTES)
+    places = chosen_attributes(spec.options.get("attr"), table.columns, str(spec))
+    values = table.of(files, ATTRIBUTES)[:, places]
+    if not np.isin(values, (-1, 0, 1)).all():
+        raise InputError(f"{ATTRIBUTES}: expected attributes of -1 and 1")
+    if not places:
+        return None, None
+    labels = torch.from_numpy((values > 0).astype(np.float32))
+    return labels, tuple(table.columns[place] for place in places)
+
+
+def _identities(texts: Texts, files: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...] | None]:
+    """The persons' numbers of these files, int64 [N], and their names."""
+    lines = texts.lines(f"{IDENTITIES}.txt")
+    if lines is None:
+        return None, None
+    persons = parse_single(lines, IDENTITIES).of(files, IDENTITIES)[:, 0]
+    return numbered([int(person) for person in persons])
+
+
+def _landmarks(texts: Texts, files: Sequence[str]) -> Tensor | None:
+    """The landmarks of these files, float32 [N, 5, 2] in pixels of the aligned images."""
+    lines = texts.lines(f"{LANDMARKS}.txt", f"{LANDMARKS}.csv")
+    if lines is None:
+        return None
+    table = parse_headed(lines, LANDMARKS)
+    if table.values.shape[1] != 2 * len(PLACES):
+        raise InputError(f"{LANDMARKS}: expected {2 * len(PLACES)} columns")
+    return torch.from_numpy(table.of(files, LANDMARKS).reshape(-1, len(PLACES), 2))
+
+
+def _splits(texts: Texts, files: Sequence[str]) -> tuple[str, ...] | None:
+    """The parts that these files belong to."""
+    lines = texts.lines(f"{PARTITION}.txt", f"{PARTITION}.csv")
+    if lines is None:
+        return None
+    parts = parse_single(lines, PARTITION).of(files, PARTITION)[:, 0]
+    if not np.isin(parts, (0, 1, 2)).all():
+        raise InputError(f"{PARTITION}: expected parts 0, 1 and 2")
+    return tuple(SPLITS[int(part)] for part in parts)
