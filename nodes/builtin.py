@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from PIL import Image as PillowImage
 
 from ..core.errors import InputError
-from ..core.images import read_image, save_png
+from ..core.images import read_image
 from .context import Context, Host
-from .convert import check_image
-from .files import content_hash, input_file, list_images, next_number, output_name
-from .results import check_prefix, shown, workflow_metadata
+from .files import content_hash, input_file, list_images
+from .results import check_prefix, safe_name, write_images
 from .spec import Choice, Image, Mask, Socket, Text, node
 
 
@@ -108,40 +106,3 @@ def preview_any(ctx: Context, source: Annotated[Any, Socket("*")]) -> None:
         source: Text, a number, or anything else, which is described.
     """
     ctx.show("text", [str(source)])
-
-
-def write_images(
-    ctx: Context, images: torch.Tensor, root: Path, prefix: str, kind: str, show: str = "images"
-) -> list[Path]:
-    """Write a batch as `<prefix>_00001_.png` and so on, and show it on the node.
-
-    Args:
-        ctx: The node's context.
-        images: An IMAGE batch.
-        root: The folder that `kind` stands for.
-        prefix: Start of the file names, see `files.output_name`.
-        kind: "output" or "temp", as the editor calls the folder.
-        show: Under which name the editor gets the files.
-
-    Raises:
-        InputError: The images or the prefix cannot be used.
-    """
-    check_image(images, name="images")
-    folder, stem = output_name(root, prefix)
-    folder.mkdir(parents=True, exist_ok=True)
-    first = next_number(folder, stem)
-    text = workflow_metadata(ctx)
-    paths = []
-    for index, image in enumerate(images):
-        ctx.check()
-        path = folder / f"{stem}_{first + index:05}_.png"
-        save_png(path, image, text)
-        paths.append(path)
-        ctx.show(show, [shown(path, root, kind)])
-        ctx.progress(index + 1, len(images))
-    return paths
-
-
-def safe_name(node_id: str) -> str:
-    """Return an id with nothing in it that a file name cannot hold."""
-    return "".join(letter if letter.isalnum() else "-" for letter in node_id)[:40] or "image"

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..core.errors import InputError
 from ..core.metrics import SSIM_WINDOW, psnr, ssim
-from .builtin import safe_name, write_images
 from .context import Context
 from .convert import image_to_unit, unit_to_image
+from .results import safe_name, write_images
 from .spec import Float, Image, node
 
 Score = Annotated[float, Float(-math.inf, math.inf)]

@@ -3,9 +3,11 @@
 import inspect
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from ganvas import commands
 from ganvas.cli import main
 from ganvas.commands import COMMANDS
 
@@ -26,6 +28,12 @@ def numeric_options() -> Iterator[tuple[str, str, str]]:
                 named = [item.default for item in metadata if isinstance(item.default, str)]
                 option = (named or [f"--{name.replace('_', '-')}"])[0]  # Option("--class", ...)
                 yield command.function.__name__, option, KINDS[kinds[0]]
+
+
+def test_every_command_has_a_module_and_is_registered():
+    shared = {"__init__", "command", "options", "usage"}
+    modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - shared
+    assert modules == {command.function.__name__ for command in COMMANDS}
 
 
 NUMERIC = list(numeric_options())

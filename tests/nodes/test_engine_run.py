@@ -225,7 +225,7 @@ def test_batch_over_needs_files_and_one_free_input(folder):
 def test_batch_over_names_a_workflow_that_loads_no_image(folder):
     workflow = {"1": entry("PrimitiveInt", value=1), "2": entry("PreviewAny", source=["1", 0])}
     (folder / "imageless.json").write_text(json.dumps(workflow))
-    with pytest.raises(InputError, match="with a Load Image node .*, got one that loads no image"):
+    with pytest.raises(InputError, match=r"with a Load Image node .*, got one that loads no image"):
         run("imageless.json", batch_over="input/*.png")
 
 
