@@ -101,7 +101,15 @@ class EngineContext(Context):
 
 
 class _Run:
-    """One execution of one plan."""
+    """One execution of one plan.
+
+    Attributes:
+        keys: Where the cache has the result of each node.
+        entries: Results at hand: from the cache, or of this run while somebody may want them.
+        waiting: For each node, how many that have not run may want its result.
+        done: Nodes that ran.
+        place: Position of each node in the plan's order.
+    """
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 from ...core.errors import InputError
 from ..interface import InputSpec, NodeSpec
 from .errors import nearest
-from .prompt import parse_prompt
+from .prompt import parse_prompt, wrap_value
 
 
 @dataclass
@@ -149,4 +149,4 @@ def _value(item: InputSpec, text: str) -> Any:
         return text
     if item.type in ("STRING", "COMBO") and not isinstance(value, str):
         return text
-    return {"__value__": value} if isinstance(value, (list, dict)) else value
+    return wrap_value(value)

@@ -87,6 +87,11 @@ def parse_prompt(data: Any) -> dict[str, PromptNode]:
     return nodes
 
 
+def wrap_value(value: Any) -> Any:
+    """Return a value so that an API-format workflow cannot take it for a link."""
+    return {"__value__": value} if isinstance(value, (list, dict)) else value
+
+
 def _read_value(value: Any) -> Any:
     """Tell links `[id, slot]` from values; `{"__value__": x}` wraps a value that looks like one."""
     if isinstance(value, Mapping) and set(value) == {"__value__"}:

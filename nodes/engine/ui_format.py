@@ -12,7 +12,7 @@ from typing import Any
 
 from ..interface import NodeSpec
 from .errors import workflow_error
-from .prompt import MAX_NODES
+from .prompt import MAX_NODES, wrap_value
 from .ui_model import (
     BYPASSED,
     MUTED,
@@ -117,8 +117,7 @@ class _Converter:
     def _inputs(self, scope: _Scope, node: UiNode) -> dict[str, Any]:
         """Return a node's inputs: the values of its widgets, and what its links bring."""
         inputs: dict[str, Any] = {
-            name: {"__value__": value} if isinstance(value, (list, dict)) else value
-            for name, value in self._widget_values(node).items()
+            name: wrap_value(value) for name, value in self._widget_values(node).items()
         }
         for item in node.inputs:
             if item.link is None:
@@ -161,54 +160,49 @@ class _Converter:
     def _resolve(self, scope: _Scope, link_id: str) -> Any:
         """Follow a link through everything virtual to a value, to `[id, slot]`, or to nowhere."""
         visited: set[tuple[str, str]] = set()
-        while True:
-            if (scope.prefix, link_id) in visited:
+        found: Any = _Follow(scope, link_id)
+        while isinstance(found, _Follow):
+            place = (found.scope.prefix, found.link)
+            if place in visited:
                 raise workflow_error(
                     "dependency_cycle",
                     "Reroutes or bypassed nodes form a cycle",
-                    f"link {scope.prefix}{link_id}",
+                    f"link {''.join(place)}",
                 )
-            visited.add((scope.prefix, link_id))
-            link = scope.graph.links.get(link_id)
-            if link is None:
-                return _DROPPED
-            if link.origin == SUBGRAPH_INPUT and scope.parent and scope.instance:
-                outer = self._outer(scope, link.origin_slot)
-                if not isinstance(outer, _Follow):
-                    return outer
-                scope, link_id = scope.parent, outer.link
-                continue
-            node = scope.graph.nodes.get(link.origin)
-            if node is None or node.mode == MUTED or node.type in VIRTUAL_TYPES:
-                return _DROPPED
-            following: str | None
-            if node.type == "PrimitiveNode" and isinstance(node.widgets, list) and node.widgets:
-                value = node.widgets[0]
-                return {"__value__": value} if isinstance(value, (list, dict)) else value
-            if node.mode == BYPASSED:
-                following = _bypass(node, link.origin_slot)
-            elif node.type == "Reroute":
-                following = node.inputs[0].link if node.inputs else None
-            elif node.type in self.root.definitions:
-                scope = self._enter(scope, node)
-                following = next(
-                    (
-                        each.id
-                        for each in scope.graph.links.values()
-                        if each.target == SUBGRAPH_OUTPUT and each.target_slot == link.origin_slot
-                    ),
-                    None,
-                )
-            else:
-                return [scope.prefix + node.id, link.origin_slot]
-            if following is None:
-                return _DROPPED
-            link_id = following
+            visited.add(place)
+            found = self._origin(found.scope, found.link)
+        return found
 
-    def _outer(self, scope: _Scope, slot: int) -> Any:
+    def _origin(self, scope: _Scope, link_id: str) -> Any:
+        """Return what feeds a link: `[id, slot]`, a value, another link to follow, or nothing."""
+        link = scope.graph.links.get(link_id)
+        if link is None:
+            return _DROPPED
+        if link.origin == SUBGRAPH_INPUT and scope.parent and scope.instance:
+            return self._outer(scope.parent, scope.instance, scope.graph, link.origin_slot)
+        node = scope.graph.nodes.get(link.origin)
+        if node is None or node.mode == MUTED or node.type in VIRTUAL_TYPES:
+            return _DROPPED
+        if node.type == "PrimitiveNode" and isinstance(node.widgets, list) and node.widgets:
+            return wrap_value(node.widgets[0])
+        if node.mode == BYPASSED:
+            return _follow(scope, _bypass(node, link.origin_slot))
+        if node.type == "Reroute":
+            return _follow(scope, node.inputs[0].link if node.inputs else None)
+        if node.type in self.root.definitions:
+            inside = self._enter(scope, node)
+            leaving = (
+                each for each in inside.graph.links.values() if each.target == SUBGRAPH_OUTPUT
+            )
+            ids = (each.id for each in leaving if each.target_slot == link.origin_slot)
+            return _follow(inside, next(ids, None))
+        return [scope.prefix + node.id, link.origin_slot]
+
+    @staticmethod
+    def _outer(scope: _Scope, instance: UiNode, definition: UiGraph, slot: int) -> Any:
         """Return what arrives at a subgraph's input: a link to follow, a value, or nothing."""
-        instance, names = scope.instance, scope.graph.input_names
-        if instance is None or not 0 <= slot < len(names):
+        names = definition.input_names
+        if not 0 <= slot < len(names):
             return _DROPPED
         in_place = instance.inputs[slot] if slot < len(instance.inputs) else None
         item = (
@@ -217,23 +211,28 @@ class _Converter:
             else next((each for each in instance.inputs if each.name == names[slot]), in_place)
         )
         if item is not None and item.link is not None:
-            return _Follow(item.link)
+            return _Follow(scope, item.link)
         if isinstance(instance.widgets, dict):
-            return instance.widgets.get(names[slot], _OWN_VALUE)
+            return wrap_value(instance.widgets.get(names[slot], _OWN_VALUE))
         promoted = instance.proxy_widgets or tuple(
             each.name for each in instance.inputs if each.is_widget
         )
         if names[slot] in promoted and promoted.index(names[slot]) < len(instance.widgets):
             value = instance.widgets[promoted.index(names[slot])]
-            return _OWN_VALUE if value is None else value
+            return _OWN_VALUE if value is None else wrap_value(value)
         return _OWN_VALUE
 
 
 @dataclass(frozen=True)
 class _Follow:
-    """A link of the enclosing graph."""
+    """A link that is to be followed in `scope`."""
 
+    scope: _Scope
     link: str
+
+
+def _follow(scope: _Scope, link: str | None) -> Any:
+    return _DROPPED if link is None else _Follow(scope, link)
 
 
 def _bypass(node: UiNode, slot: int) -> str | None:
