@@ -253,6 +253,9 @@ def test_promoted_widgets_of_a_subgraph(small):
     nodes = [node(1, "Constant", widgets=(7,)), instance]
     prompt = convert(nodes, [link(1, 1, 2)], small, definitions=definitions)
     assert prompt["2:5"]["inputs"]["factor"] == 6
+    instance["widgets_values"] = [["1", 0]]
+    prompt = convert(nodes, [link(1, 1, 2)], small, definitions=definitions)
+    assert prompt["2:5"]["inputs"]["factor"] == {"__value__": ["1", 0]}  # no link to node 1
     instance["widgets_values"] = []
     prompt = convert(nodes, [link(1, 1, 2)], small, definitions=definitions)
     assert prompt["2:5"]["inputs"]["factor"] == 4
