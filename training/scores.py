@@ -17,6 +17,7 @@ from ..core.metrics import (
 )
 from ..core.metrics.extractors import FaceExtractor, load_face_extractor
 from ..core.metrics.modes import Modes
+from ..core.metrics.shares import own_batches
 from .config import RunConfig
 from .distributed import Ranks
 from .feed import Feed
@@ -100,9 +101,8 @@ class Scores:
         """Features of images 0..count-1, of which each rank takes its share, a few at a time."""
         assert self._extractor is not None
         result = Statistics(self._extractor.dims)
-        own = torch.tensor(range(self._ranks.rank, count, self._ranks.world), dtype=torch.int64)
-        for part in own.split(_CHUNK):
-            result.add(self._extractor(images(part)).features)
+        for numbers in own_batches(self._ranks, count, _CHUNK):
+            result.add(self._extractor(images(torch.tensor(numbers))).features)
         result.all_reduce(self._ranks.sum_, self._ranks.device)
         return result
 

@@ -1,7 +1,10 @@
 """Measuring models: exact answers for copies, and a sentence where a metric does not fit."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +16,7 @@ from ganvas.core.images import save_png
 from ganvas.core.metrics import feature_metrics
 from ganvas.core.metrics.extractors import FACE_FEATURES, FaceExtractor
 from ganvas.core.metrics.images import TensorImages
+from ganvas.core.metrics.result import Result, as_table
 from ganvas.core.models.face_features import FaceFeatures
 from ganvas.core.models.stylegan2 import Generator
 from ganvas.core.models.unet import RestorationUNet
@@ -246,7 +250,8 @@ def test_too_many_images_for_memory_are_refused(real, monkeypatch, small_feature
         evaluate(Request(("kd_faces",), COUNT), real, real)
 
 
-def test_a_conditional_generator_needs_its_class(real, small_features, tmp_path):
+@pytest.fixture
+def conditional(tmp_path):
     torch.manual_seed(0)
     network = Generator(
         z_dim=8,
@@ -257,11 +262,126 @@ def test_a_conditional_generator_needs_its_class(real, small_features, tmp_path)
         channel_max=8,
         num_mapping_layers=2,
     )
-    model = _saved(tmp_path / "g.safetensors", "stylegan2-generator", network)
+    return _saved(tmp_path / "g.safetensors", "stylegan2-generator", network)
+
+
+def test_a_conditional_generator_needs_its_class(real, small_features, conditional):
     with pytest.raises(InputError, match=r"has 2 classes; expected --class 0\.\.1"):
-        evaluate(Request(("fd_faces",), COUNT), real, model)
+        evaluate(Request(("fd_faces",), COUNT), real, conditional)
     first, second = (
-        values(evaluate(Request(("fd_faces", "ppl_faces"), COUNT, class_index=c), real, model))
+        values(
+            evaluate(Request(("fd_faces", "ppl_faces"), COUNT, class_index=c), real, conditional)
+        )
         for c in (0, 1)
     )
     assert first["fd_faces"] != second["fd_faces"] and first["ppl_faces"] != second["ppl_faces"]
+
+
+def test_a_conditional_generator_draws_the_labels_of_the_real_images(
+    real, small_features, conditional
+):
+    labelled = TensorImages("labelled", real.images(range(COUNT)))
+    classes = [0, 1, 1, 0, 1, 0]
+    labelled.labels = torch.eye(2)[classes]
+    mixed = [
+        next(sample_images(conditional.generator, [i], class_index=c))
+        for i, c in enumerate(classes)
+    ]
+    request = Request(("fd_faces", "swd"), COUNT)
+    drawn = values(evaluate(request, labelled, conditional))
+    written = values(evaluate(request, labelled, TensorImages("fake", torch.stack(mixed))))
+    assert drawn == pytest.approx(written, rel=1e-3)
+    plain = values(evaluate(Request(request.names, COUNT, class_index=0), labelled, conditional))
+    assert drawn["swd_mean"] != pytest.approx(plain["swd_mean"], rel=1e-2)
+    labelled.labels = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
+    with pytest.raises(InputError, match=r"labels of 2 numbers, got labels of 3 numbers"):
+        evaluate(request, labelled, conditional)
+
+
+def test_a_generator_that_draws_nan_is_refused(real, small_features, tmp_path):
+    network = Generator(
+        z_dim=8, w_dim=8, img_resolution=SIZE, channel_base=64, channel_max=8, num_mapping_layers=2
+    )
+    broken = _saved(tmp_path / "g.safetensors", "stylegan2-generator", network)
+    with torch.no_grad():
+        next(broken.generator.synthesis.parameters()).fill_(torch.nan)
+    for name in ("fd_faces", "swd"):
+        with pytest.raises(InputError, match=r"g\.safetensors: the generator's images hold NaN"):
+            evaluate(Request((name,), COUNT), real, broken)
+
+
+def test_path_lengths_need_no_real_images(real, generator, small_features):
+    for given in (None, real):
+        found = evaluate(Request(("ppl_faces_end",), COUNT + 10), given, generator)
+        assert found.count == COUNT + 10 and found.as_dict()["fake"] == generator.sha256
+    with pytest.raises(InputError, match="fd_faces compares with real images, expected them as"):
+        evaluate(Request(("ppl_faces", "fd_faces"), COUNT), None, generator)
+
+
+def test_path_lengths_at_the_end_are_those_at_t_zero(generator, small_features, monkeypatch):
+    end, anywhere = (
+        values(evaluate(Request((name,), COUNT), None, generator))[name]
+        for name in ("ppl_faces_end", "ppl_faces")
+    )
+    assert end != anywhere
+    monkeypatch.setattr(feature_metrics, "uniform", lambda seed, stream, n: np.zeros(len(n)))
+    assert values(evaluate(Request(("ppl_faces",), COUNT), None, generator))["ppl_faces"] == end
+
+
+def test_one_pair_has_a_ratio(real, restorer):
+    assert evaluate(Request(("psnr",), 1), real, restorer).count == 1
+
+
+class Threads:
+    """Ranks that are threads of this process."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, rank, world, shared):
+        self.rank, self.world = rank, world
+        self.board, self.barrier = shared
+
+    def sum_(self, tensor):
+        self.board[self.rank] = tensor.clone()
+        self.barrier.wait(60)
+        total = sum(self.board[rank] for rank in range(self.world))
+        self.barrier.wait(60)
+        return tensor.copy_(total)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_together_measure_what_one_measures(
+    real, generator, restorer, small_features, monkeypatch, world
+):
+    monkeypatch.setattr(measuring, "_CHUNK", 2)
+    monkeypatch.setattr(feature_metrics, "_PATHS", 2)
+    names = (*FACES, "swd", "diversity", "ppl_faces")
+    for request, fake in ((Request(names, COUNT), generator), (Request(("psnr",)), restorer)):
+        alone = evaluate(request, real, fake)
+        shared = ({}, threading.Barrier(world))
+        with ThreadPoolExecutor(world) as pool:
+            begun = [
+                pool.submit(evaluate, request, real, fake, group=Threads(rank, world, shared))
+                for rank in range(world)
+            ]
+        for one in (rank.result() for rank in begun):
+            assert values(one) == pytest.approx(values(alone), rel=1e-12)
+            assert [r.name for r in one.results] == [r.name for r in alone.results]
+
+
+def test_every_number_is_written_with_what_it_depends_on(real, generator, small_features):
+    written = evaluate(Request(("fd_faces", "ppl_faces"), COUNT, seed=3), real, generator).as_dict()
+    assert set(written) == {"images", "real", "fake", "seed", "results", "warnings"}
+    assert (written["real"], written["fake"]) == (real.content_hash, generator.sha256)
+    assert written["seed"] == 3
+    distance, length = written["results"]
+    assert set(distance) == {"name", "metric", "value", "count", "reference", "resize", "weights"}
+    assert set(length) == set(distance) | {"deviation", "space"}
+
+
+def test_small_numbers_keep_four_digits():
+    results = [Result("kid", 0.000512345, 10, "r", 0.0000123456), Result("fid", 53.01234, 10, "r")]
+    assert [line.split("  ")[-1] for line in as_table(results).splitlines()] == [
+        "0.0005123 +- 1.235e-05",
+        "53.0123",
+    ]

@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage, stats
 
+from ganvas.core.data.counter import torch_seeds
 from ganvas.core.metrics import (
     laplacian_pyramid,
     nearest_neighbours,
@@ -14,6 +17,7 @@ from ganvas.core.metrics import (
     psnr,
     sliced_wasserstein,
     ssim,
+    swd,
 )
 from ganvas.core.metrics.swd import enlarge
 from ganvas.core.restoration import Degradation, degrade
@@ -133,6 +137,26 @@ def test_pyramids_collapse_to_the_image(size, sides):
     for level in reversed(levels[:-1]):
         total = enlarge(total) + level
     assert torch.allclose(total, images, atol=1e-5)
+
+
+def test_pyramids_smooth_as_scipy_does():
+    images = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    expected = images.double().numpy()
+    for axis in (2, 3):
+        expected = ndimage.correlate1d(
+            expected, np.array([1, 4, 6, 4, 1]) / 16, axis, mode="mirror"
+        )
+    assert np.allclose(swd._smooth(images), expected, atol=1e-6)
+
+
+def test_distances_along_directions_are_those_of_scipy():
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 40, 6, generator=generator)
+    rng = torch.Generator().manual_seed(torch_seeds(5, swd._STREAM_DIRECTIONS)[0])
+    axes = torch.randn(6, 33, generator=rng)
+    axes = axes / axes.norm(dim=0)
+    expected = [stats.wasserstein_distance((a @ axis).numpy(), (b + 1) @ axis) for axis in axes.T]
+    assert swd._distance(a, b + 1, 33, 5) == pytest.approx(np.mean(expected), rel=1e-5)
 
 
 def test_flat_images_have_empty_bands():

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
+from scipy.spatial import distance
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
@@ -27,6 +28,7 @@ from ganvas.core.metrics import (
     summarise,
 )
 from ganvas.core.metrics.collect import Collected
+from ganvas.core.metrics.distances import squared_distances
 from ganvas.core.metrics.extractors import Features
 
 SIZES = [(400, 64), (40, 64), (150, 512)]
@@ -246,6 +248,14 @@ def test_a_collapsed_set_is_precise_and_covers_little():
     collapsed = x[:1] + 1e-3 * torch.randn(200, 6, generator=generator)
     found = neighbourhoods(x, collapsed)
     assert found.precision == 1.0 and found.recall < 0.01 and found.coverage < 0.1
+
+
+def test_distances_agree_with_scipy_and_are_zero_between_equal_rows():
+    x = correlated(70, 33, 1).float() * 10
+    y = torch.cat([correlated(50, 33, 2).float(), x[:9], x[3:4] + 1e-4])
+    d = squared_distances(x, y).sqrt().numpy()
+    assert np.allclose(d, distance.cdist(x.double(), y.double()), rtol=1e-6, atol=1e-6)
+    assert (d[range(9), range(50, 59)] == 0).all() and 0 < d[3, 59] < 1e-3
 
 
 def test_neighbours_agree_with_scikit_learn():

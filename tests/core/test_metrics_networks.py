@@ -70,6 +70,12 @@ def test_inception_has_the_tensors_of_the_published_file():
         "fc.weight": (1008, 2048),
     }
     assert {name: tuple(names[name].shape) for name in shapes} == shapes
+    # What PyTorch's documentation says of its own Inception-v3 (27161264 parameters) without the
+    # auxiliary classifier and the fully connected layer, and that layer for 1008 classes.
+    body = 27_161_264 - (98_304 + 256 + 2_457_600 + 1_536 + 769_000) - 1000 * 2049
+    with torch.device("meta"):
+        count = sum(p.numel() for p in InceptionV3().parameters())
+    assert count == body + 1008 * 2049
 
 
 def test_average_pools_leave_the_padding_out_and_the_last_block_takes_the_maximum():
@@ -197,7 +203,8 @@ def test_every_metric_of_inception_is_named_by_how_it_was_measured(weights, smal
     numbers = values_of(found)
     assert numbers["fid"] > 0 and 1 <= numbers["is"] <= 1008
     assert found.warnings[0].startswith("fid: 6 images are no more than its 2048 features")
-    blind = evaluate(Request(("is",), 6, features=weights), real, fake)
+    assert found.warnings[1].startswith("is: 10 splits of 6 images hold fewer images than there")
+    blind = evaluate(Request(("is",), 6, features=weights), None, fake)
     assert values_of(blind)["is"] == pytest.approx(numbers["is"])
 
 
