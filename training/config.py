@@ -70,7 +70,7 @@ class RunConfig(BaseModel):
         ge=0,
         description="samples per snapshot for fd_faces, on own features; 0: off",
     )
-    report: bool = Field(default=True, description="write report.html; needs ganvas[train]")
+    report: bool = Field(default=True, description="write report.html at each snapshot")
     tensorboard: bool = Field(
         default=False, description="write the log as TensorBoard events too; needs ganvas[train]"
     )
@@ -87,7 +87,7 @@ class RunConfig(BaseModel):
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto: a GPU where there is one",
+        description="auto (a GPU where there is one), cpu, cuda or cuda:N",
     )
     init: str | None = Field(
         default=None,
@@ -167,7 +167,10 @@ def override(base: ConfigT, settings: Sequence[str]) -> ConfigT:
         if not equals or not key:
             raise InputError(f"train: settings have the form key=value, got {text!r}")
         if key not in fields:
-            raise InputError(f"train: unknown setting {key!r}; {nearest(key, list(fields))}")
+            raise InputError(
+                f"train: unknown setting {key!r}; {nearest(key, list(fields))} "
+                "(ganvas train PRESET --list explains them)"
+            )
         empty = value.strip().lower() in ("none", "null", "") and type(None) in _arms(base, key)
         values[key] = None if empty else value.strip()
     return validate(type(base), values)

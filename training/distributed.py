@@ -1,16 +1,21 @@
-"""Several processes on one run, started by `torchrun`: gloo on CPUs, nccl on GPUs.
+"""Several processes on one run, started by `torchrun`: gloo for tensors on CPUs, nccl on GPUs.
 
-Gradients are averaged by hand in one flat buffer per step, so that a step is the same computation
-with or without ranks. Only rank 0 writes files.
+Gradients are averaged by hand after the backward pass, so that a step is the same computation with
+or without ranks. What is said between steps (whether to stop, whether all are there) goes over
+gloo, which waits for no GPU and notices at once that a process is gone. Only rank 0 reads and
+writes the run's folder; machines need not share one.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,6 +28,10 @@ from ..core.errors import InputError
 from .errors import TrainingError
 
 TIMEOUT = timedelta(minutes=10)
+"""After which a rank that does not answer is given up."""
+BUCKET_BYTES = 32 * 2**20
+"""Gradients are averaged in messages of about this size, so that no copy of all is made."""
+_ERROR = "error"
 _runs = count()
 
 
@@ -56,26 +65,23 @@ class Ranks:
             RankLostError: another rank is gone.
         """
         if self.world > 1:
-            try:
-                dist.all_reduce(tensor)
-            except RuntimeError as error:
-                raise self._lost(error) from error
+            self._talk(lambda: dist.all_reduce(tensor))
         return tensor
 
     def mean_(self, tensors: Sequence[Tensor]) -> None:
-        """Average tensors of one dtype over ranks, in place, in one message.
+        """Average tensors of one dtype over ranks, in place, in messages of `BUCKET_BYTES`.
 
         Raises:
             RankLostError: another rank is gone.
         """
-        if self.world == 1 or not tensors:
+        if self.world == 1:
             return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        self.sum_(flat).div_(self.world)
-        start = 0
-        for tensor in tensors:
-            tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
-            start += tensor.numel()
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            self.sum_(flat).div_(self.world)
+            parts = flat.split([tensor.numel() for tensor in bucket])
+            for tensor, part in zip(bucket, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank; every rank gets the same answer.
@@ -85,7 +91,7 @@ class Ranks:
         """
         if self.world == 1:
             return flag
-        return bool(self.sum_(torch.tensor([float(flag)], device=self.device)).item() > 0)
+        return bool(self.sum_(torch.tensor([float(flag)])).item() > 0)
 
     def wait(self) -> None:
         """Wait until every rank is here.
@@ -95,10 +101,73 @@ class Ranks:
         """
         self.any(False)
 
+    def require_same(self, what: str, value: str) -> None:
+        """Refuse a run whose ranks were given different things.
+
+        Raises:
+            InputError: on every rank, if `value` differs between ranks.
+            RankLostError: another rank is gone.
+        """
+        if self.world == 1:
+            return
+        number = int.from_bytes(hashlib.sha256(value.encode()).digest()[:7], "big")
+        bounds = torch.tensor([number, -number])
+        self._talk(lambda: dist.all_reduce(bounds, dist.ReduceOp.MAX))
+        if bounds[0] != -bounds[1]:
+            raise InputError(
+                f"train: expected the same {what} on every rank, rank {self.rank} has {value}"
+            )
+
+    def from_main(self, call: Callable[[], Any]) -> Any:
+        """What a function gives on rank 0, plain JSON, on every rank.
+
+        Raises:
+            InputError: on every rank, where the function raises it on rank 0.
+            RankLostError: another rank is gone.
+        """
+        if self.world == 1:
+            return call()
+        told = b""
+        if self.main:
+            try:
+                told = json.dumps({"value": call()}).encode()
+            except InputError as error:
+                told = json.dumps({_ERROR: str(error)}).encode()
+        size = torch.tensor([len(told)])
+        self.copy_from_main_(size)
+        text = torch.empty(int(size), dtype=torch.uint8)
+        if self.main:
+            text.copy_(torch.frombuffer(bytearray(told), dtype=torch.uint8))
+        self.copy_from_main_(text)
+        answer = json.loads(bytes(text.tolist()))
+        if _ERROR in answer:
+            raise InputError(answer[_ERROR])
+        return answer["value"]
+
+    def copy_from_main_(self, tensor: Tensor) -> Tensor:
+        """Give a tensor rank 0's numbers, in place; shape and dtype are alike on all ranks.
+
+        Raises:
+            RankLostError: another rank is gone.
+        """
+        if self.world == 1 or not tensor.numel():
+            return tensor
+        flat = tensor.detach().reshape(-1).contiguous()  # of bytes, as gloo knows few dtypes
+        self._talk(lambda: dist.broadcast(flat.view(torch.uint8), 0))
+        if not self.main:
+            tensor.copy_(flat.view_as(tensor))
+        return tensor
+
     def close(self) -> None:
         """Leave the process group."""
         if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+    def _talk(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except RuntimeError as error:
+            raise self._lost(error) from error
 
     def _lost(self, error: RuntimeError) -> RankLostError:
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no details"
@@ -111,29 +180,31 @@ class Ranks:
 def start(device: str) -> Ranks:
     """Join the process group that torchrun describes in the environment, or run alone.
 
-    Each run of a process has a group of its own, under its own names in torchrun's store: a second
-    group under the first one's names would find the addresses of connections that are gone.
+    Each run of a process, and each restart by torchrun, has a group under names of its own in
+    torchrun's store, which outlives both: under the names of an earlier group it would find the
+    addresses of processes that are gone.
 
     Args:
-        device: auto, cpu, cuda or cuda:N (N only without torchrun).
+        device: auto, cpu, cuda or cuda:N (N only without torchrun, where each rank has the GPU of
+            its number on its machine).
 
     Raises:
         InputError: the device is not available, or the environment is malformed.
     """
     world, rank = _environment("WORLD_SIZE", 1), _environment("RANK", 0)
     if world > 1 and device != "cpu" and torch.cuda.is_available():
-        device = f"cuda:{_environment('LOCAL_RANK', 0) % torch.cuda.device_count()}"
+        device = _own_gpu(device)
     local = torch.device(choose_device(device))
     if world == 1:
         return Ranks(0, 1, local)
-    use_cuda = local.type == "cuda"
-    if use_cuda:
+    if local.type == "cuda":
         torch.cuda.set_device(local)
+    names = f"restart{_environment('TORCHELASTIC_RESTART_COUNT', 0)}-run{next(_runs)}"
     try:
         store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
         dist.init_process_group(
-            "nccl" if use_cuda else "gloo",
-            store=PrefixStore(f"run{next(_runs)}", store),
+            "cpu:gloo,cuda:nccl" if local.type == "cuda" else "gloo",
+            store=PrefixStore(names, store),
             rank=rank,
             world_size=world,
             timeout=TIMEOUT,
@@ -144,6 +215,35 @@ def start(device: str) -> Ranks:
             f"({str(error).splitlines()[0][:200]}); start every rank with torchrun"
         ) from error
     return Ranks(rank, world, local)
+
+
+def _own_gpu(device: str) -> str:
+    """The GPU of this rank: that of its number on this machine."""
+    number, gpus = _environment("LOCAL_RANK", 0), torch.cuda.device_count()
+    if ":" in device:
+        raise InputError(
+            f"train: device={device} is for one process; under torchrun each rank takes the GPU of "
+            "its own number (device=cuda)"
+        )
+    if number >= gpus:
+        raise InputError(
+            f"train: expected a GPU for each rank of this machine, got rank {number} (from 0) and "
+            f"{gpus} GPUs; start torchrun with --nproc-per-node={gpus}, or train with device=cpu"
+        )
+    return f"cuda:{number}"
+
+
+def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Tensors in their order, in groups that are full at `BUCKET_BYTES`."""
+    buckets: list[list[Tensor]] = []
+    size = BUCKET_BYTES
+    for tensor in tensors:
+        if size >= BUCKET_BYTES:
+            buckets.append([])
+            size = 0
+        buckets[-1].append(tensor)
+        size += tensor.numel() * tensor.element_size()
+    return buckets
 
 
 def _environment(name: str, default: int) -> int:

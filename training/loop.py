@@ -17,9 +17,10 @@ from . import distributed, html, snapshot
 from .config import RunConfig, override
 from .data import described, open_images, synthetic_images
 from .feed import Feed, Images, TwoSets, to_float
+from .opening import changed_settings, counted, opening_lines
 from .presets import Preset, find_preset
 from .report import Reporter
-from .resume import compare, compare_data, state_to_continue
+from .resume import compare, compare_data, require_same_command, shared_state
 from .scores import WATCHED_FROM, Scores, alarms
 from .stopping import require_finite_losses, require_finite_tensors, stop_signals, writing
 from .system import System, grid_side
@@ -60,8 +61,9 @@ def train(
         data: a folder, a zip archive or `faces:count=20000,size=64,seed=0`.
         outdir: folder of the run: `model.safetensors`, numbered snapshots, `log.jsonl`, grids.
         overrides: `key=value` settings, see `config`.
-        resume: "auto" continues from `outdir` if it holds a snapshot; None starts a new run in a
-            folder without one; a path (run folder or training state) continues from there.
+        resume: "auto" continues from `outdir` if it holds a snapshot, on the same data; None starts
+            a new run in a folder without one; a path (run folder or training state) continues from
+            there, on other data too. Of several ranks, only rank 0 looks there.
         dry_run: two steps with every phase on synthetic images, files in a temporary folder.
         say: receives the progress lines; None prints them to standard error.
 
@@ -106,32 +108,37 @@ def _run(
         torch.set_num_threads(config.threads)
     check_output_folder(outdir)
 
-    state_path = state_to_continue(outdir, resume)
-    state = snapshot.read(state_path) if state_path is not None else None
+    state_path, state = shared_state(outdir, resume, ranks)
     images = config.total_steps * config.batch
-    reporter = Reporter(outdir if ranks.main else None, images, say, config.tensorboard)
+    folder = outdir if ranks.main else None
+    reporter = Reporter(folder, images, say, config.tensorboard, ranks.device)
     notes = compare(preset.name, config, state) if state is not None else []
 
     if data is None:
         dataset = synthetic_images(config.resolution, config.needs)
     else:
         dataset = open_images(data, config.resolution, outdir.parent, config.needs)
+    changed = changed_settings(preset, config)
+    require_same_command(preset.name, changed, dataset.content_hash, ranks)
+    if state is not None:
+        notes += compare_data(dataset.content_hash, state, resume)
     feed = Feed(dataset, config, ranks.rank, ranks.world)
     system = build(config, feed, ranks)
     first = 0
     if state is not None:
         system.load_state(state.tensors)
-        notes += compare_data(dataset.content_hash, state)
         first = state.step
     elif config.init is not None:
         notes.append(initialise(system, Path(config.init)))
 
     scores = Scores(config, feed, ranks)
-    run = _Run(preset.name, config, ranks, outdir, dataset, system, scores, reporter)
+    run = _Run(preset, config, ranks, outdir, dataset, system, scores, reporter)
     if first >= config.total_steps:
         notes.append(
             f"this run is finished ({config.total_kimg:g} kimg); a larger total_kimg=N goes on"
         )
+    if data is not None:
+        notes.insert(0, f"files: {outdir} (all settings: config.json)")
     run.start(first, state_path, notes)
     ticks, snapshots = config.steps(config.tick_kimg), config.steps(config.snapshot_kimg)
     step, outcome = first, "finished"
@@ -156,7 +163,7 @@ def _run(
 class _Run:
     """What a run says and writes between its steps."""
 
-    preset: str
+    preset: Preset
     config: RunConfig
     ranks: distributed.Ranks
     outdir: Path
@@ -172,19 +179,20 @@ class _Run:
             _make_folder(self.outdir)
             snapshot.clean(self.outdir)
             atomic_write(self.outdir / "config.json", config.model_dump_json(indent=1) + "\n")
-        self.reporter.start(first * config.batch)
+        self.reporter.start(first * config.batch, self.system.headline)
+        for line in opening_lines(self.preset, config):
+            say(line)
+        for name, text in self._notes().items():
+            say(f"{name}: {text}")
+        where = f", continued from {state_path}" if state_path is not None else ""
+        images = [step * config.batch / 1000 for step in (first, config.total_steps)]
+        say(
+            f"run: kimg {images[0]:g} to {images[1]:g} (step {first} to {config.total_steps})"
+            f"{where}"
+        )
         for note in notes:
             say(note)
-        settings = config.model_dump().items()
-        shown = [f"{key}={value}" for key, value in settings if value not in (None, "")]
-        say(f"{self.preset}: {', '.join(shown)}")
-        where = f"from {state_path} " if state_path is not None else ""
-        say(
-            f"{len(self.dataset)} images of {config.resolution} px, {self.ranks.world} rank(s) on "
-            f"{self.ranks.device}, {torch.get_num_threads()} threads; "
-            f"{where}step {first} to {config.total_steps}"
-        )
-        if state_path is None:
+        if self.ranks.main and not (self.outdir / html.REALS).exists():
             self.reporter.grid(html.REALS, *_reals(self.dataset))
 
     def tick(self, step: int) -> None:
@@ -206,7 +214,7 @@ class _Run:
         neighbours = self.scores.neighbours(self.system, side) if last else None
         if self.ranks.main:
             with writing(self.outdir):
-                self._write(step, tensors, values, neighbours, last)
+                self._write(step, tensors, values, neighbours)
         self.ranks.wait()
         self.reporter.restart_clock()
 
@@ -216,12 +224,11 @@ class _Run:
         tensors: dict[str, Tensor],
         values: dict[str, float],
         neighbours: Tensor | None,
-        last: bool,
     ) -> None:
         """What the main rank writes at a snapshot: grids, files, log and report."""
         images, threads = step * self.config.batch, torch.get_num_threads()
         training = {
-            "preset": self.preset,
+            "preset": self.preset.name,
             "images": images,
             "kimg": images / 1000,
             "data": self.dataset.content_hash,
@@ -232,7 +239,7 @@ class _Run:
             tensors=tensors,
             counters={"threads": threads, "data": self.dataset.content_hash},
             config=self.config.model_dump(mode="json"),
-            preset=self.preset,
+            preset=self.preset.name,
             step=step,
             images=images,
         )
@@ -240,33 +247,39 @@ class _Run:
         self.reporter.grid(f"samples-{images:010d}.png", samples, columns)
         model = self.system.model(training)
         path = snapshot.write(self.outdir, model, state, self.config.keep)
-        self.reporter.snapshot(images, path.name, values, self.system.headline)
+        self.reporter.snapshot(images, path.name, values)
         for alarm in alarms(values) if images >= WATCHED_FROM else []:
             self.reporter.log("alarm", images, {"text": alarm})
             self.reporter.say(f"warning: {alarm}")
         if neighbours is not None:
             self.reporter.grid(html.NEIGHBOURS, neighbours, len(neighbours) // 2)
         if self.config.report:
-            self._write_report(last)
-
-    def _write_report(self, last: bool) -> None:
-        """Bring `report.html` up to date, where its curves can be drawn."""
-        if html.is_available():
-            html.write_report(self.outdir, self.preset, self.system.headline, self._notes())
-        elif last:
-            self.reporter.say("no report.html: its curves need ganvas[train] (matplotlib)")
+            captions = html.Captions(
+                self.system.grid_shows,
+                self.system.grid_rows,
+                _reals_show(self.dataset),
+                self.scores.described(values),
+            )
+            headline = self.system.headline
+            html.write_report(self.outdir, self.preset.name, headline, self._notes(), captions)
 
     def _notes(self) -> dict[str, str]:
-        """What a reader of the report wants to know first."""
-        sizes = {
-            f"parameters of {name}": f"{sum(p.numel() for p in module.parameters()):,}"
-            for name, module in self.system.networks.items()
-        }
-        data = f"{len(self.dataset)} images of {self.config.resolution} px"
+        """What a reader of the log or the report wants to know first."""
+        config, data = self.config, f"{len(self.dataset)} images"
+        if isinstance(self.dataset, TwoSets):
+            second = len(self.dataset.second)
+            data = f"{len(self.dataset)} pairs" if self.dataset.paired else f"{data} and {second}"
+        heldout = f", {config.heldout} of them held out" if config.heldout else ""
+        threads = torch.get_num_threads()
         return {
-            "data": f"{data}, hash {self.dataset.content_hash[:16]}",
-            "ranks": f"{self.ranks.world} on {self.ranks.device}",
-            **sizes,
+            "data": f"{data} of {config.resolution} px{heldout}, "
+            f"hash {self.dataset.content_hash[:16]}",
+            "parameters": ", ".join(
+                f"{sum(p.numel() for p in module.parameters()):,} in {name}"
+                for name, module in self.system.networks.items()
+            ),
+            "machine": f"{counted(self.ranks.world, 'rank')} on {self.ranks.device}, "
+            f"{counted(threads, 'thread')}, PyTorch {torch.__version__}",
         }
 
 
@@ -288,3 +301,12 @@ def _reals(dataset: Images | TwoSets) -> tuple[Tensor, int]:
     rows = torch.arange(count).split(side)
     images = torch.cat([images.images(row) for row in rows for images in sets])
     return to_float(images, torch.device("cpu"), False), side
+
+
+def _reals_show(dataset: Images | TwoSets) -> str:
+    """What the grid of `_reals` shows."""
+    if not isinstance(dataset, TwoSets):
+        return "Training images."
+    if dataset.paired:
+        return "Training pairs: each row of images above one of their targets."
+    return "Training images: rows of the first and of the second domain in turn."

@@ -34,6 +34,7 @@ class Reporter:
         total_images: length of the run.
         say: where progress lines go; None: standard error.
         tensorboard: write TensorBoard events beside the log.
+        device: whose memory is told.
 
     Raises:
         InputError: TensorBoard is asked for and not installed.
@@ -45,6 +46,7 @@ class Reporter:
         total_images: int,
         say: Callable[[str], None] | None = None,
         tensorboard: bool = False,
+        device: torch.device | None = None,
     ) -> None:
         if tensorboard:
             require_tensorboard()
@@ -53,6 +55,9 @@ class Reporter:
         self._folder = folder
         self._total = total_images
         self._say = say
+        self._device = device
+        self._headline: Headline | None = None
+        self._best = ""
         self._last = time.perf_counter()
         self._images = 0
 
@@ -65,8 +70,13 @@ class Reporter:
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def start(self, images: int) -> None:
-        """Start the clock at `images`, and forget log lines of steps that will be taken again."""
+    def start(self, images: int, headline: Headline) -> None:
+        """Start the clock at `images`, and forget log lines of steps that will be taken again.
+
+        Args:
+            images: seen so far.
+            headline: the number by which snapshots are compared.
+        """
         self._last, self._images = time.perf_counter(), images
         if self._folder is None:
             return
@@ -75,6 +85,8 @@ class Reporter:
         kept = [line for line, record in records if record and record["images"] <= images]
         if len(kept) != len(lines):
             atomic_write(self._folder / LOG, "".join(line + "\n" for line in kept))
+        self._headline = headline
+        self._best = self._best_so_far()
         if self._tensorboard:
             self._board = Board(self._folder, images)
 
@@ -92,7 +104,7 @@ class Reporter:
         now = time.perf_counter()
         seconds = (now - self._last) / max(1, images - self._images) * 1000
         self._last, self._images = now, images
-        memory = _memory_gib()
+        memory = _memory_gib(self._device)
         cost = {"s_per_kimg": round(seconds, 3), "memory_gib": memory}
         values: dict[str, Any] = {**means, **cost}
         if histograms:
@@ -100,23 +112,29 @@ class Reporter:
         self.log("tick", images, values)
         left = (self._total - images) / 1000 * seconds
         shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+        best = f"  {self._best}" if self._best else ""
         self.say(
             f"kimg {images / 1000:8.2f} of {self._total / 1000:g}  {seconds:6.2f} s/kimg  "
-            f"{_duration(left)} left  {memory:.2f} GiB  {shown}"
+            f"{_duration(left)} left  {memory:.2f} GiB  {shown}{best}"
         )
 
-    def snapshot(
-        self, images: int, model: str, values: dict[str, float], headline: Headline
-    ) -> None:
+    def snapshot(self, images: int, model: str, values: dict[str, float]) -> None:
         """Log the numbers of a snapshot, and say how its headline compares with the best before."""
         if self._folder is None:
             return
         self.log("snapshot", images, {**values, "model": model})
+        self._best = self._best_so_far()
         text = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-        best = best_snapshot(read_log(self._folder), headline)
-        if best is not None:
-            text += f"  (best {headline.name} {best[headline.name]:.4g} at kimg {best['kimg']:g})"
-        self.say(f"snapshot {model}{text}")
+        self.say(f"snapshot {model}{text}" + (f"  ({self._best})" if self._best else ""))
+
+    def _best_so_far(self) -> str:
+        """The best headline number of the log in words; nothing without any."""
+        assert self._folder is not None and self._headline is not None
+        best = best_snapshot(read_log(self._folder), self._headline)
+        if best is None:
+            return ""
+        name = self._headline.name
+        return f"best {name} {best[name]:.4g} at kimg {best['kimg']:g}"
 
     def log(self, event: str, images: int, values: dict[str, Any]) -> None:
         """Append one line to `log.jsonl`."""
@@ -168,10 +186,10 @@ def _record(line: str) -> dict[str, Any] | None:
     return record if all(isinstance(count, int | float) for count in counts) else None
 
 
-def _memory_gib() -> float:
-    """Peak memory: the GPU's where there is one, else the process's."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
-        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
+def _memory_gib(device: torch.device | None) -> float:
+    """Peak memory: the GPU's for a run on one, else the process's."""
+    if device is not None and device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**30, 3)
     try:
         import resource
     except ImportError:  # Windows

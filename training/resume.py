@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..core.errors import InputError
 from . import snapshot
 from .config import RunConfig
+from .distributed import Ranks
 
 # A change of these makes other networks or other numbers; a run is continued with its own.
 _IDENTITY = ("resolution", "batch", "seed", "grad_accum", "mirror")
@@ -18,6 +20,8 @@ _FREE = (
     "licence", "watch_images", "swd_images", "fd_images",
     "report", "tensorboard",
 )  # fmt: skip
+# A rank may have its own of these.
+_OF_A_RANK = ("workers", "device", "threads", "init")
 
 
 def state_to_continue(outdir: Path, resume: str | Path | None) -> Path | None:
@@ -44,6 +48,64 @@ def state_to_continue(outdir: Path, resume: str | Path | None) -> Path | None:
     return state
 
 
+def shared_state(
+    outdir: Path, resume: str | Path | None, ranks: Ranks
+) -> tuple[Path | None, snapshot.State | None]:
+    """The training state to continue from and its path, as rank 0 finds them, on every rank.
+
+    Machines need not share a disk: what each finds in a folder of its own could differ.
+
+    Raises:
+        InputError: as `state_to_continue`, or the state is damaged; on every rank.
+    """
+    found: list[snapshot.State] = []
+
+    def described() -> dict[str, Any] | None:
+        path = state_to_continue(outdir, resume)
+        if path is None:
+            return None
+        state = snapshot.read(path)
+        found.append(state)
+        tensors = {
+            name: [list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]
+            for name, tensor in state.tensors.items()
+        }
+        return {**vars(state), "tensors": tensors, "path": str(path)}
+
+    told = ranks.from_main(described)
+    if told is None:
+        return None, None
+    path, tensors = Path(told.pop("path")), told.pop("tensors")
+    if not ranks.main:
+        empty = {
+            name: torch.empty(shape, dtype=getattr(torch, dtype))
+            for name, (shape, dtype) in tensors.items()
+        }
+        found.append(snapshot.State(tensors=empty, **told))
+    for tensor in found[0].tensors.values():
+        ranks.copy_from_main_(tensor)
+    return path, found[0]
+
+
+def require_same_command(
+    preset: str, changed: dict[str, Any], content_hash: str, ranks: Ranks
+) -> None:
+    """Refuse a run whose ranks were given different presets, settings or data.
+
+    Args:
+        preset: name of the preset.
+        changed: the settings that differ from it.
+        content_hash: of the data.
+        ranks: the run's processes.
+
+    Raises:
+        InputError: on every rank.
+    """
+    own = [f"{key}={value}" for key, value in changed.items() if key not in _OF_A_RANK]
+    ranks.require_same("preset and settings", " ".join([preset, *own]))
+    ranks.require_same("data", f"hash {content_hash[:16]}")
+
+
 def compare(preset: str, config: RunConfig, state: snapshot.State) -> list[str]:
     """Say what differs from the run that is continued, a sentence each.
 
@@ -66,9 +128,24 @@ def compare(preset: str, config: RunConfig, state: snapshot.State) -> list[str]:
     return notes
 
 
-def compare_data(content_hash: str, state: snapshot.State) -> list[str]:
-    """Say so if the data are not those of the run that is continued."""
+def compare_data(content_hash: str, state: snapshot.State, resume: str | Path | None) -> list[str]:
+    """Say so if the data are not those of the run that is continued.
+
+    Args:
+        content_hash: of the data at hand.
+        state: that is continued.
+        resume: as given; a path is a decision to go on from there, "auto" is not.
+
+    Raises:
+        InputError: other data, and nobody said that they were meant.
+    """
     before = state.counters.get("data")
     if before in (None, content_hash):
         return []
-    return [f"continuing on other data: hash {content_hash[:16]}, was {str(before)[:16]}"]
+    hashes = f"hash {content_hash[:16]}, was {str(before)[:16]}"
+    if resume is None or str(resume) == "auto":
+        raise InputError(
+            f"train: expected the data of the run that is continued, got others ({hashes}); to go "
+            "on with these, name the run's folder in --resume; for a new run, another --outdir"
+        )
+    return [f"continuing on other data: {hashes}"]

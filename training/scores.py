@@ -62,6 +62,26 @@ class Scores:
             values["fd_faces"] = self._frechet_distance(system)
         return values
 
+    def described(self, values: dict[str, float]) -> list[str]:
+        """How the numbers that `measure` gave were measured, a sentence for each kind."""
+        config, most = self._config, self._feed.count
+        side = self._feed.dataset.resolution
+        said = []
+        if "diversity" in values:
+            n = min(config.watch_images, most)
+            said.append(f"diversity, modes: {_compared(n, most)}, pixels, halved to 32 px or less.")
+        if "swd_mean" in values:
+            n = min(config.swd_images, most)
+            said.append(f"swd: {_compared(n, most)}, pixels at {side} px, not resized.")
+        if self._extractor is not None:
+            n, own = min(config.fd_images, most), self._extractor
+            said.append(
+                f"fd_faces: {_compared(n, most)}, resize {own.resize}, features {own.weights}."
+            )
+        if config.heldout:
+            said.append(f"Where nothing else is said: {config.heldout} held-out images.")
+        return said
+
     def _compare_pixels(self, system: System) -> dict[str, float]:
         config = self._config
         values: dict[str, float] = {}
@@ -150,6 +170,10 @@ class Scores:
         everything = torch.zeros(len(own) * world, *drawn.shape[1:], device=self._ranks.device)
         everything[torch.from_numpy(own)] = drawn.to(self._ranks.device)
         return self._ranks.sum_(everything)[:count].cpu()
+
+
+def _compared(count: int, images: int) -> str:
+    return f"n {count} samples, {count} of {images} training images"
 
 
 def _unit(images: Tensor | None) -> Tensor:

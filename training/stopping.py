@@ -83,6 +83,8 @@ def _diverged(what: str, kimg: float, outdir: Path) -> TrainingError:
 
 
 def _left(outdir: Path) -> str:
+    if not outdir.is_dir():  # of another machine than rank 0's
+        return "snapshots lie with rank 0"
     pointer = snapshot.latest(outdir)
     if pointer is None:
         return "no snapshot yet"

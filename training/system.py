@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +61,14 @@ class System(ABC):
 
     Attributes:
         headline: the number by which snapshots are compared, where it is measured.
+        grid_shows, grid_rows: what `grid` shows, and each of its rows if they differ.
         networks, averages: modules by name.
         meter: averages of losses since the last look.
     """
 
     headline: ClassVar[Headline] = Headline("swd_mean", higher_is_better=False)
+    grid_shows: str = "Samples of the averaged generator, from the same z at every snapshot."
+    grid_rows: Sequence[str] = ()
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ _TORGB = re.compile(r"(.*\.b\d+\.torgb)\.weight$")
 
 
 def initialise(system: System, path: Path) -> str:
-    """Copy what fits into a fresh system.
+    """Copy what fits into a fresh system; of several ranks, rank 0 reads and the others copy it.
 
     Args:
         system: its networks and averages.
@@ -33,8 +33,17 @@ def initialise(system: System, path: Path) -> str:
         One sentence on what was copied.
 
     Raises:
-        InputError: no such file, or nothing in it fits.
+        InputError: no such file, or nothing in it fits; on every rank.
     """
+    said = system.ranks.from_main(lambda: _initialise(system, path))
+    for module in (system.networks | system.averages).values():
+        for tensor in module.state_dict().values():
+            system.ranks.copy_from_main_(tensor)
+    return said
+
+
+def _initialise(system: System, path: Path) -> str:
+    """`initialise` on one rank."""
     networks = system.networks | system.averages
     sources = _sources(system, path)
     counts = []

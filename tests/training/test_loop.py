@@ -163,7 +163,6 @@ def test_a_full_disk_is_one_sentence_and_the_run_continues(
             if len(shots) == 2:
                 raise full
 
-        monkeypatch.setattr(html, "is_available", lambda: True)
         monkeypatch.setattr(html, "write_report", write_report)
     else:
 
@@ -230,8 +229,15 @@ def test_continuing_names_what_cannot_change(tmp_path, images_zip, tiny):
     assert any("continuing with lr=0.001, was 0.0025" in line for line in said)
     assert not any("other data" in line for line in said)
     others = write_images(tmp_path / "others", smooth_images(20, 1))
-    train(PRESET, others, tmp_path / "run", short, say=said.append)
+    longer = [*tiny, "total_kimg=0.072"]
+    with pytest.raises(
+        InputError, match=r"got others \(hash .*, was .*\); to go on with these, na"
+    ):
+        train(PRESET, others, tmp_path / "run", longer, say=silent)
+    folder = tmp_path / "run"
+    train(PRESET, others, folder, longer, resume=folder, say=said.append)
     assert any("continuing on other data: hash" in line for line in said)
+    assert train(PRESET, others, folder, longer, say=silent).images == 72  # from now on its own
 
 
 @pytest.mark.parametrize("what", ["missing", "no state", "not safetensors"])

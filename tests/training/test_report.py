@@ -6,44 +6,82 @@ import re
 import pytest
 
 from ganvas.core.errors import InputError
+from ganvas.core.metrics.extractors import load_face_extractor
 from ganvas.training import html, train
 from ganvas.training.report import Headline, best_snapshot, read_log
 
-pytest.importorskip("matplotlib", reason="report.html needs ganvas[train]")
+from .image_sets import write_domains
+from .small_runs import settings_of
+
 PRESET = "stylegan2-faces-16"
+
+
+CAPTIONS = html.Captions()
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, images_zip):
-    """A finished run of two snapshots, and what it said."""
+    """A finished run of two snapshots, interrupted after the first, and what it said."""
     from .conftest import TINY
 
     folder = tmp_path_factory.mktemp("report") / "run"
     said: list[str] = []
-    settings = [*TINY, "total_kimg=0.048", "swd_images=8", "report=true"]
-    train(PRESET, images_zip, folder, settings, say=said.append)
+    settings = [*TINY, "watch_images=256", "swd_images=8", "fd_images=12", "report=true"]
+    for length in ("total_kimg=0.024", "total_kimg=0.048"):
+        train(PRESET, images_zip, folder, [*settings, length], say=said.append)
     return folder, said
 
 
 def test_the_report_shows_everything_and_loads_nothing(run):
     folder, _ = run
     page = (folder / html.REPORT).read_text(encoding="utf-8")
-    assert not re.search(r"(?:src|href)=['\"](?!data:|#)", page.replace("xlink:href", ""))
-    for caption in ("Losses and regularisers", "Mean logits", "Logits of D, over", "Cost by kimg"):
-        assert caption in page
-    assert "Diversity and modes: 16 samples. Sliced Wasserstein distance: 8 samples" in page
+    assert not re.search(r"(?:src|href)=['\"](?!data:|#)", page)
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    assert titles == [
+        "Samples", "Metrics", "Variety of the samples", "Losses and regularisers",
+        "Discriminator", "Cost", "Nearest training images", "Data",
+    ]  # fmt: skip
     assert page.count("<img ") == 4  # two grids of samples, neighbours, reals
-    assert page.count("<svg") == 5
+    charts = re.findall(r"aria-label='(.*?)'", page)
+    for title in ("loss_d", "loss_g", "logits: mean", "logits_real", "logits_fake"):
+        assert charts.count(title) == 1
+    assert "logits: shares in the last line" in charts and "peak memory, GiB" in charts
+    assert page.count(">kimg</text>") == len(charts) - 1  # all but the last line's histogram
     assert "best swd_mean" in page and "<td>resolution</td><td>8</td>" in page
+
+
+def test_the_report_says_how_its_numbers_were_measured(run):
+    page = (run[0] / html.REPORT).read_text(encoding="utf-8")
+    assert "diversity, modes: n 20 samples, 20 of 20 training images" in page  # not 256
+    assert "swd: n 8 samples, 8 of 20 training images, pixels at 8 px, not resized." in page
+    found = re.search(r"fd_faces: n 12 samples, .*?, resize clean, features ([0-9a-f]{8})\.", page)
+    assert found and found[1] == load_face_extractor().weights
+
+
+def test_the_report_of_a_continued_run_holds_its_whole_history(run):
+    page = (run[0] / html.REPORT).read_text(encoding="utf-8")
+    points = re.search(r"aria-label='loss_d'.*?points='(.*?)'", page)
+    assert points and len(points[1].split()) == 6  # ticks, three of each part
 
 
 def test_the_report_is_a_function_of_the_run(run):
     folder, _ = run
     before = (folder / html.REPORT).read_bytes()
-    notes = {}
-    first = html.write_report(folder, PRESET, Headline("swd_mean", False), notes).read_bytes()
-    again = html.write_report(folder, PRESET, Headline("swd_mean", False), notes).read_bytes()
-    assert first == again and len(before) > len(first)
+    given = (folder, PRESET, Headline("swd_mean", False), {}, CAPTIONS)
+    first = html.write_report(*given).read_bytes()
+    assert first == html.write_report(*given).read_bytes() and len(before) > len(first)
+
+
+def test_rows_of_a_grid_are_named(tmp_path):
+    settings = [*settings_of("cyclegan-64"), "report=true", "total_kimg=0.004"]
+    data = write_domains(tmp_path / "domains")
+    train("cyclegan-64", data, tmp_path / "run", settings, say=str)
+    page = (tmp_path / "run" / html.REPORT).read_text(encoding="utf-8")
+    rows = re.search(r"<div class='rows'>(.*?)</div>", page)
+    named = re.findall(r"<span>(.*?)</span>", rows[1]) if rows else []
+    assert named == ["A", "A to B", "back to A", "B", "B to A", "back to B"]
+    assert "rows of the first and of the second domain in turn" in page
+    assert "held-out images" in page and "d_a: mean" in page and "d_b: mean" in page
 
 
 def test_names_and_alarms_are_escaped(run, tmp_path):
@@ -51,8 +89,10 @@ def test_names_and_alarms_are_escaped(run, tmp_path):
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     line = {"event": "alarm", "images": 1, "kimg": 0.001, "text": "<script>alert(1)</script>"}
     (tmp_path / "log.jsonl").write_text(json.dumps(line) + "\n")
-    page = html.write_report(tmp_path, "<b>", Headline("x", True), {"<i>": "<u>"}).read_text()
-    assert not any(tag in page for tag in ("<script>", "<b>", "<i>", "<u>"))
+    texts = html.Captions("<s>", ("<em>",), "<b>", ("<u>",))
+    given = (tmp_path, "<b>", Headline("x", True), {"<i>": "<u>"}, texts)
+    page = html.write_report(*given).read_text()
+    assert not any(tag in page for tag in ("<script>", "<b>", "<i>", "<u>", "<s>", "<em>"))
 
 
 DAMAGED = [
@@ -83,14 +123,6 @@ def test_progress_names_the_best_snapshot(run):
     assert best is not None and worst is not None and best["swd_mean"] < worst["swd_mean"]
     assert f"(best swd_mean {best['swd_mean']:.4g} at kimg {best['kimg']:g})" in said[-1]
     assert best_snapshot(log, Headline("fid", higher_is_better=False)) is None
-
-
-def test_a_run_without_matplotlib_says_what_it_lacks(tmp_path, images_zip, tiny, monkeypatch):
-    monkeypatch.setattr(html, "is_available", lambda: False)
-    said: list[str] = []
-    train(PRESET, images_zip, tmp_path, [*tiny, "total_kimg=0.008", "report=true"], say=said.append)
-    assert not (tmp_path / html.REPORT).exists()
-    assert said[-1] == "no report.html: its curves need ganvas[train] (matplotlib)"
 
 
 def test_tensorboard_events_continue_with_the_run(tmp_path, images_zip, tiny):

@@ -27,6 +27,8 @@ class AutoencoderSystem(System):
     """A VAE under training, whatever trains it."""
 
     config: AutoencoderConfig
+    grid_shows = "Held-out images, their reconstructions, and samples of the same z each time."
+    grid_rows = ("image", "rebuilt", *["samples"] * _SAMPLE_ROWS)
 
     @property
     @abstractmethod

@@ -40,6 +40,8 @@ class CycleGANSystem(TranslationSystem):
 
     config: CycleGANConfig
     headline = Headline("cycle", higher_is_better=False)
+    grid_shows = "Held-out images, translated and translated back by the averaged generators."
+    grid_rows = ("A", "A to B", "back to A", "B", "B to A", "back to B")
 
     def __init__(self, config: CycleGANConfig, feed: Feed, ranks: Ranks) -> None:
         with initial_weights(config.seed):

@@ -33,6 +33,8 @@ class GanSystem(PlainSystem):
 
     def __init__(self, config: GanConfig, feed: Feed, ranks: Ranks) -> None:
         self.conditional = config.conditional
+        if config.conditional:
+            self.grid_shows = "A column for each class, a row for each z."
         c_dim = feed.label_dim if config.conditional else 0
         with initial_weights(config.seed):
             self.arch, self.g, self.d = self.new_networks(config, c_dim)
@@ -72,8 +74,8 @@ class GanSystem(PlainSystem):
             real_logits, fake_logits = self._logits(real, c), self._logits(fake, c)
             loss = self._game.discriminator(real_logits, fake_logits)
             self.meter.add("loss_d", loss)
-            self.meter.add("logits_real", real_logits)
-            self.meter.add("logits_fake", fake_logits)
+            self.meter.add_distribution("logits_real", real_logits)
+            self.meter.add_distribution("logits_fake", fake_logits)
             penalties = self._penalties(part, c, (real, real_logits), (fake, fake_logits))
             for name, (weight, penalty) in penalties.items():
                 self.meter.add(name, penalty)

@@ -30,6 +30,7 @@ class InfoGanSystem(GanSystem):
     """
 
     config: InfoGanConfig
+    grid_shows = "A column for each value of the first categorical code, a row for each z."
     g: Generator
     d: Discriminator
 

@@ -36,6 +36,8 @@ class Pix2PixSystem(TranslationSystem):
 
     config: Pix2PixConfig
     headline = Headline("psnr", higher_is_better=True)
+    grid_shows = "Held-out pairs and what the averaged generator makes of the input."
+    grid_rows = ("input", "translation", "target")
 
     def __init__(self, config: Pix2PixConfig, feed: Feed, ranks: Ranks) -> None:
         with initial_weights(config.seed):

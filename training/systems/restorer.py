@@ -38,6 +38,8 @@ class RestorerSystem(System):
 
     config: RestorerConfig
     headline = Headline("psnr", higher_is_better=True)
+    grid_shows = "Held-out faces, damaged and restored by the averaged U-Net."
+    grid_rows = ("damaged", "restored", "clean")
 
     def __init__(self, config: RestorerConfig, feed: Feed, ranks: Ranks) -> None:
         with initial_weights(config.seed):

@@ -121,9 +121,9 @@ class StackGanSystem(PlainSystem):
         loss = 0.5 * self._game.discriminator(real_logits, fake_logits)
         loss = loss + 0.5 * self._game.discriminator(real_logits, wrong_logits)
         self.meter.add("loss_d", loss)
-        self.meter.add("logits_real", real_logits)
-        self.meter.add("logits_fake", fake_logits)
-        self.meter.add("logits_wrong", wrong_logits)
+        self.meter.add_distribution("logits_real", real_logits)
+        self.meter.add_distribution("logits_fake", fake_logits)
+        self.meter.add_distribution("logits_wrong", wrong_logits)
         return loss
 
     def _generator_loss(self, part: Batch, stage: int, d: Discriminator) -> Tensor:
