@@ -2,7 +2,8 @@
 
 With the small `stylegan2-faces-*` presets this is how resolution grows: every block of the smaller
 networks exists in the larger ones under the same name. The new toRGB layers begin at zero, so that
-the larger generator's first images are the smaller one's, up-sampled.
+the larger generator's first images are the smaller one's, up-sampled. A conditional StyleGAN2 may
+start from one without labels (`label_transfer`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from ..core.errors import InputError
 from . import snapshot
+from .label_transfer import add_labels
 from .system import System
 
 _TORGB = re.compile(r"(.*\.b\d+\.torgb)\.weight$")
@@ -53,6 +55,7 @@ def _initialise(system: System, path: Path) -> str:
             continue
         own = module.state_dict()
         copied = _copy(own, tensors)
+        add_labels(module, tensors, system.feed)
         if name != "D":
             _silence_new_torgb(own, copied)
         else:
