@@ -50,17 +50,16 @@ def sample(
     loaded = load_model(resolve_model(model), choose_device(device), network, known)
     if video is not None:
         with progress_bar("frame") as advance:
-            print(
-                write_walk(
-                    loaded,
-                    numbers,
-                    video,
-                    psi=psi,
-                    class_index=class_index,
-                    noise_mode=noise,
-                    report=advance,
-                )
+            path = write_walk(
+                loaded,
+                numbers,
+                video,
+                psi=psi,
+                class_index=class_index,
+                noise_mode=noise,
+                report=advance,
             )
+        print(path)
         return
     paths = write_samples(
         loaded, numbers, out, psi=psi, class_index=class_index, noise_mode=noise, sheet=sheet
