@@ -195,8 +195,10 @@ def _discriminator(ticks: list[dict[str, Any]]) -> list[str]:
         lines = [tick for tick in counted if name in tick["histograms"]]
         if lines:
             columns = [tick["histograms"][name] for tick in lines]
-            span = (0.0, lines[-1]["kimg"])
-            charts.append(curves.heat_map(name, columns, span, (-RANGE, RANGE)))
+            before = ticks[: ticks.index(lines[0])]  # of a run that began without histograms
+            span = (before[-1]["kimg"] if before else 0.0, lines[-1]["kimg"])
+            title = f"{name}: logits over the run"
+            charts.append(curves.heat_map(title, columns, span, (-RANGE, RANGE)))
     for stem, group in _sides(names).items():
         last = {name: counted[-1]["histograms"][name] for name in group} if counted else {}
         shares = {name: [n / max(1, sum(row)) for n in row] for name, row in last.items()}

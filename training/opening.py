@@ -27,7 +27,7 @@ def opening_lines(preset: Preset, config: RunConfig) -> list[str]:
     changed = [f"{key}={_shown(value)}" for key, value in changed_settings(preset, config).items()]
     if changed:
         before = [_shown(row[text.partition("=")[0]]) for text in changed]
-        texts = [f"{text}{_TIE}(not {old})" for text, old in zip(changed, before, strict=True)]
+        texts = [f"{text}{_TIE}(not{_TIE}{old})" for text, old in zip(changed, before, strict=True)]
         lines.append("changed: " + ", ".join(texts))
     return [part.replace(_TIE, " ") for line in lines for part in _wrapped(line)]
 

@@ -282,3 +282,25 @@ def test_output_folder_that_cannot_be_made(tmp_path, images_zip, tiny):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be made"):
         train(PRESET, images_zip, tmp_path / "file" / "run", tiny, say=silent)
+
+
+def test_a_disk_that_is_really_full_leaves_the_last_good_snapshot(tmp_path, images_zip, tiny):
+    """Files beyond a limit fail as on a full disk, in whatever library writes them."""
+    resource = pytest.importorskip("resource", reason="limits are those of POSIX")
+    folder, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(text: str) -> None:
+        if text.startswith("snapshot"):
+            state = folder / "training-state-0000000024.safetensors"
+            resource.setrlimit(resource.RLIMIT_FSIZE, (state.stat().st_size // 2, limits[1]))
+
+    try:
+        with pytest.raises(TrainingError, match="earlier snapshots are untouched"):
+            train(PRESET, images_zip, folder, tiny, say=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert snapshot.latest(folder)["images"] == 24
+    assert not list(folder.glob(".*"))
+    train(PRESET, images_zip, folder, tiny, say=silent)
+    train(PRESET, images_zip, tmp_path / "whole", tiny, say=silent)
+    assert_same_run(folder, tmp_path / "whole")

@@ -43,7 +43,7 @@ def test_the_report_shows_everything_and_loads_nothing(run):
     ]  # fmt: skip
     assert page.count("<img ") == 4  # two grids of samples, neighbours, reals
     charts = re.findall(r"aria-label='(.*?)'", page)
-    for title in ("loss_d", "loss_g", "logits: mean", "logits_real", "logits_fake"):
+    for title in ("loss_d", "loss_g", "logits: mean", "logits_real: logits over the run"):
         assert charts.count(title) == 1
     assert "logits: shares in the last line" in charts and "peak memory, GiB" in charts
     assert page.count(">kimg</text>") == len(charts) - 1  # all but the last line's histogram
@@ -70,6 +70,21 @@ def test_the_report_is_a_function_of_the_run(run):
     given = (folder, PRESET, Headline("swd_mean", False), {}, CAPTIONS)
     first = html.write_report(*given).read_bytes()
     assert first == html.write_report(*given).read_bytes() and len(before) > len(first)
+
+
+def test_a_map_of_logits_begins_where_they_were_first_counted(run, tmp_path):
+    """Logs of earlier versions have no histograms for some systems."""
+    folder, _ = run
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    log = read_log(folder)
+    for line in log:
+        if line["kimg"] < 0.03:
+            line.pop("histograms", None)
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    given = (tmp_path, PRESET, Headline("swd_mean", False), {}, CAPTIONS)
+    page = html.write_report(*given).read_text()
+    chart = re.search(r"aria-label='logits_real: logits over the run'.*?</svg>", page)
+    assert chart and ">0.025</text>" in chart[0] and ">0.01</text>" not in chart[0]
 
 
 def test_rows_of_a_grid_are_named(tmp_path):
