@@ -59,7 +59,8 @@ def minimax_generator_loss(fake_logits: Tensor) -> Tensor:
 def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z))).
 
-    Source: Lim and Ye 2017, "Geometric GAN", equation 16; Miyato et al. 2018, equation 16.
+    Source: Lim and Ye 2017, "Geometric GAN"; Miyato et al. 2018, "Spectral normalization for
+    generative adversarial networks", equation 16.
     """
     real, fake = at_least_float32(real_logits), at_least_float32(fake_logits)
     return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()

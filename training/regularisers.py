@@ -70,7 +70,7 @@ def consistency_penalty(logits: Tensor, augmented_logits: Tensor) -> Tensor:
 
     Applied to real and to fake images it is balanced consistency regularisation, bCR.
 
-    Source: Zhao et al. 2021, "Improved consistency regularization for GANs", equation 5.
+    Source: Zhao et al. 2021, "Improved consistency regularization for GANs", section 3.1.
     """
     return (at_least_float32(logits) - at_least_float32(augmented_logits)).square().mean()
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...kernels import minibatch_stddev
+from .labels import checked_labels
 from .layers import normalize_2nd_moment
 from .noise import NoiseMode, NoiseSource
 from .progressive import GAIN, SLOPE, check_sizes, check_stage, doubled, halved
@@ -185,9 +186,7 @@ class Generator(nn.Module):
         z = z.to(self.formatLayer.module.weight.dtype)
         if c_dim == 0:
             return z
-        _check_labels("generator", c, z.shape[0], c_dim)
-        assert c is not None
-        return torch.cat([z, c.to(z)], dim=1)
+        return torch.cat([z, checked_labels("generator", c, z.shape[0], c_dim).to(z)], dim=1)
 
 
 class Discriminator(nn.Module):
@@ -276,7 +275,7 @@ class Discriminator(nn.Module):
                 f"{stage[-1]}], got {tuple(img.shape)}"
             )
         if config.c_dim > 0:
-            _check_labels("discriminator", c, img.shape[0], config.c_dim)
+            c = checked_labels("discriminator", c, img.shape[0], config.c_dim)
         top = len(stage) - 1
         x = functional.leaky_relu(self.fromRGBLayers[top](img), SLOPE)
         for level in range(top, 0, -1):
@@ -327,9 +326,3 @@ def _through(layers: Sequence[nn.Module] | nn.Module, x: Tensor, normalise: bool
         x = functional.leaky_relu(layer(x), SLOPE)
         x = normalize_2nd_moment(x) if normalise else x
     return x
-
-
-def _check_labels(network: str, c: Tensor | None, count: int, c_dim: int) -> None:
-    if c is None or tuple(c.shape) != (count, c_dim):
-        shape = "none" if c is None else str(tuple(c.shape))
-        raise ValueError(f"{network}: expected labels c [{count}, {c_dim}], got {shape}")

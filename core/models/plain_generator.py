@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .labels import checked_labels
 from .noise import NoiseMode, NoiseSource
 from .style_generator import check_ws
 
@@ -77,7 +78,9 @@ class PlainGenerator(nn.Module, ABC):
             ValueError: z or c has the wrong shape, or c is missing.
         """
         config = self.config
-        z = _checked(z, config.z_dim, "z", None).to(next(self.parameters()).dtype)
+        if z.ndim != 2 or z.shape[1] != config.z_dim:
+            raise ValueError(f"generator: expected z [N, {config.z_dim}], got {tuple(z.shape)}")
+        z = z.to(next(self.parameters()).dtype)
         if truncation_cutoff != 0:
             z = z * truncation_psi
         return self.latents(z, c)[:, None]
@@ -90,7 +93,9 @@ class PlainGenerator(nn.Module, ABC):
         """
         if self.config.c_dim == 0:
             return z
-        return torch.cat([z, _checked(c, self.config.c_dim, "labels c", len(z)).to(z)], dim=1)
+        return torch.cat(
+            [z, checked_labels("generator", c, len(z), self.config.c_dim).to(z)], dim=1
+        )
 
     def synthesis(
         self, ws: Tensor, noise_mode: NoiseMode = "const", generator: NoiseSource = None
@@ -161,12 +166,4 @@ def check_inputs(
             f"discriminator: expected img [N, {channels}, {resolution}, {resolution}], "
             f"got {tuple(img.shape)}"
         )
-    return _checked(c, c_dim, "labels c", len(img)) if c_dim else None
-
-
-def _checked(x: Tensor | None, features: int, name: str, count: int | None) -> Tensor:
-    if x is None or x.ndim != 2 or x.shape[1] != features or count not in (None, len(x)):
-        rows = "N" if count is None else count
-        shape = "none" if x is None else str(tuple(x.shape))
-        raise ValueError(f"expected {name} [{rows}, {features}], got {shape}")
-    return x
+    return checked_labels("discriminator", c, len(img), c_dim) if c_dim else None

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ...kernels import minibatch_stddev, upfirdn2d
 from .blocks import block_resolutions
+from .labels import checked_labels
 from .progressive import GAIN, SLOPE, check_sizes, check_stage, halved
 from .stylegan1 import BLUR_TAPS
 
@@ -191,11 +192,8 @@ class Discriminator(nn.Module):
                 f"discriminator: expected img [N, {config.img_channels}, {size}, {size}], "
                 f"got {tuple(img.shape)}"
             )
-        if config.c_dim > 0 and (c is None or tuple(c.shape) != (img.shape[0], config.c_dim)):
-            raise ValueError(
-                f"discriminator: expected labels c [{img.shape[0]}, {config.c_dim}], "
-                f"got {'none' if c is None else tuple(c.shape)}"
-            )
+        if config.c_dim > 0:
+            c = checked_labels("discriminator", c, img.shape[0], config.c_dim)
         x = self._from_rgb(img, size)
         for r in reversed(stage[1:]):
             x = self.get_submodule(f"b{r}")(x)

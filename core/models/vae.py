@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .labels import checked_labels
 from .levels import check_sizes, level_channels
 from .noise import NoiseMode, NoiseSource
 
@@ -285,7 +286,4 @@ def _label(config: VAEConfig, c: Tensor | None, like: Tensor) -> Tensor:
     count = like.shape[0]
     if c is None and config.c_dim == 0:
         return like.new_zeros(count, 0)
-    if c is None or c.shape != (count, config.c_dim):
-        got = "none" if c is None else tuple(c.shape)
-        raise ValueError(f"VAE: expected labels c [{count}, {config.c_dim}], got {got}")
-    return c.to(like.device)
+    return checked_labels("VAE", c, count, config.c_dim).to(like.device)

@@ -116,9 +116,17 @@ def test_labels_of_others_are_unlike_ones_own():
     assert torch.equal(other.sum(dim=1), torch.ones(64))
 
 
-def test_labels_that_are_missing_are_named(tmp_path, images_zip):
+def test_labels_that_are_missing_or_all_alike_are_named(tmp_path, images_zip):
     with pytest.raises(InputError, match="learns from labels, and the data have none"):
         train("stackgan-64", images_zip, tmp_path / "run", SHORT, say=str)
+
+    class OneTone(TwoTones):
+        def __init__(self, resolution):
+            super().__init__(resolution)
+            self.labels = torch.eye(2)[[1] * len(self)]
+
+    with pytest.raises(InputError, match="two labels or more, got the same one for all 64 images"):
+        system(data=OneTone(16))
     with pytest.raises(InputError, match="resolution must be 16 or more for two stages"):
         override(PRESETS["stackgan-64"].config, [*SHORT, "resolution=8"])
 

@@ -36,7 +36,9 @@ class StackGanConfig(RunConfig):
         ge=0, le=MAX_KIMG, description="the first stage alone until here, the second one from here"
     )
     kl_weight: float = Field(
-        default=0.05, ge=0, description="price of conditioning that is far from standard normal"
+        default=0.05,
+        ge=0,
+        description="price of conditioning far from standard normal; 1 in the paper",
     )
     agree_weight: float = Field(
         default=10.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ...core.models import dcgan, mlp_gan, r3gan
@@ -69,7 +70,8 @@ class GanSystem(PlainSystem):
         for part in batch:
             c = self.labels(part.labels)
             real = self.reals(part.images).requires_grad_(config.r1_gamma > 0)
-            fake = self._fakes(part, Stream.GAN_Z_D).detach()
+            with torch.no_grad():
+                fake = self._fakes(part, Stream.GAN_Z_D)
             fake = fake.requires_grad_(config.r2_gamma > 0)
             real_logits, fake_logits = self._logits(real, c), self._logits(fake, c)
             loss = self._game.discriminator(real_logits, fake_logits)

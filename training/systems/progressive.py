@@ -83,7 +83,8 @@ class ProgressiveSystem(System):
         streams = (Stream.GROW_Z_D, Stream.GROW_MIX_D, Stream.GROW_NOISE_D)
         for part, images in zip(batch, reals, strict=True):
             real = images.requires_grad_(config.r1_gamma > 0)
-            fake = self.fakes(part.sample, streams).detach()
+            with torch.no_grad():
+                fake = self.fakes(part.sample, streams)
             real_logits, fake_logits = self._logits(real), self._logits(fake)
             loss = self._game.discriminator(real_logits, fake_logits)
             self.meter.add("loss_d", loss)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...core.errors import InputError
 from ...core.models.progressive import doubled, halved
 from ...core.models.stackgan import Discriminator, Gaussian, Generator
 from ..configs.stackgan import StackGanConfig
@@ -43,7 +44,7 @@ class StackGanSystem(PlainSystem):
     Source: Zhang et al. 2017, "StackGAN", sections 3.3 and 3.4.
 
     Raises:
-        InputError: the data have no labels.
+        InputError: the data have no labels, or the same for all images.
     """
 
     config: StackGanConfig
@@ -53,6 +54,7 @@ class StackGanSystem(PlainSystem):
     def __init__(self, config: StackGanConfig, feed: Feed, ranks: Ranks) -> None:
         self.conditional = True
         c_dim = feed.label_dim
+        _check_labels_differ(feed)
         with initial_weights(config.seed):
             self.g = Generator(
                 z_dim=config.noise_dim + 2 * config.embed_dim,
@@ -219,6 +221,18 @@ class StackGanSystem(PlainSystem):
         assert isinstance(average, Generator)
         parts = average.mapping(z, c)[:, 0].split(_CHUNK)
         return torch.cat([average.first(w)[0] for w in parts]).float().clamp(-1, 1)
+
+
+def _check_labels_differ(feed: Feed) -> None:
+    """Refuse labels among which there is no wrong one."""
+    labels = feed.dataset.labels
+    assert labels is not None  # as feed.label_dim has been asked
+    own = labels[: feed.count]
+    if bool((own == own[0]).all()):
+        raise InputError(
+            "train: StackGAN shows its discriminators images under labels of others, expected two "
+            f"labels or more, got the same one for all {feed.count} images"
+        )
 
 
 def conditioning_kl(gaussian: Gaussian) -> Tensor:
