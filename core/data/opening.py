@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .sources import EncodedSource, Layout, Progress, Reading, Source
 from .spec import Spec
 from .stores import FolderStore, Store, ZipStore
 
+LOG = logging.getLogger("ganvas.data")
 _MAX_FACES = 2000
 
 
@@ -85,20 +87,38 @@ def plain_layout(store: Store, spec: Spec) -> Layout:
         if attributes is not None:
             raise InputError(f"{spec}: expected labels=folders or attr, got both")
         return classes_layout(layout)
-    if LABEL_FILE not in store.names or not names:
+    place = _label_file(store, names)
+    if place is None:
         if attributes not in (None, "none"):
             raise InputError(f"{spec}: attr needs labels in a {LABEL_FILE}")
         return layout
-    entry = store.entry(LABEL_FILE)
-    data = store.read(LABEL_FILE, MAX_LABEL_BYTES)
-    where = f"{store.where}: {LABEL_FILE}"
+    entry = store.entry(place)
+    data = store.read(place, MAX_LABEL_BYTES)
+    where = f"{store.where}: {place}"
     annotations = parse_object(data, where)
-    known = describe(annotations, names, where)
-    row = (LABEL_FILE, entry.length, entry.crc)
-    described = replace(layout, description=known, annotations=annotations, rows=(row,))
-    return (
-        described if attributes is None else label_by_attributes(described, attributes, str(spec))
+    own_names = [name.removeprefix(place.removesuffix(LABEL_FILE)) for name in names]
+    known = describe(annotations, own_names, where)
+    row = (place, entry.length, entry.crc)
+    described = replace(
+        layout, names=own_names, description=known, annotations=annotations, rows=(row,)
     )
+    if attributes is not None:
+        described = label_by_attributes(described, attributes, str(spec))
+    return replace(described, names=names)
+
+
+def _label_file(store: Store, names: Sequence[str]) -> str | None:
+    """The dataset.json at the top, or the only one where all images lie beside or below it."""
+    found = [name for name in store.names if name.rpartition("/")[2] == LABEL_FILE]
+    if not found or not names:
+        return None
+    if LABEL_FILE in found:
+        return LABEL_FILE
+    folder = found[0].removesuffix(LABEL_FILE)
+    if len(found) == 1 and all(name.startswith(folder) for name in names):
+        return found[0]
+    LOG.warning("%s: %s is not read, it does not lie above all images", store.where, found[0])
+    return None
 
 
 def layout_of(spec: Spec, cache: Path | None = None) -> Layout:

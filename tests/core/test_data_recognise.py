@@ -234,3 +234,19 @@ def test_pairs_for_verification_survive_preparation(tmp_path):
     (tmp_path / "out/dataset.json").write_text(text.replace(",1]]", ",2]]").replace(",0]]", ",2]]"))
     with pytest.raises(InputError, match=r"verification must be a list of \[name, name, 0 or 1\]"):
         open_dataset(tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_labels_are_found_where_a_whole_folder_was_packed(tmp_path, caplog, form):
+    labels = '{"labels": [["0/a.png", [1, 2]], ["0/b.png", [3, 4]]], "label_names": ["x", "y"]}'
+    files = {f"mine/0/{name}.png": encoded(pixels(i)) for i, name in enumerate("ab")}
+    files["mine/dataset.json"] = labels
+    make = zip_at if form == "zip" else write
+    path = make(tmp_path / "data.zip", files)
+    assert open_dataset(path).labels.tolist() == [[1, 2], [3, 4]]
+    chosen = open_dataset(f"{path},attr=y")
+    assert chosen.labels.tolist() == [[2], [4]] and torch.equal(chosen[1], open_dataset(path)[1])
+    assert caplog.text == ""
+    more = make(tmp_path / "more.zip", {**files, "other/c.png": IMAGE})
+    assert open_dataset(more).labels is None
+    assert "mine/dataset.json is not read, it does not lie above all images" in caplog.text
