@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         _drop_output()
         return 1
     except Exception as error:
-        return _report(error, "--debug" in given)
+        return _report(error, given)
     return status
 
 
@@ -60,14 +60,14 @@ def _dispatch(given: list[str]) -> int:
     return status if isinstance(status, int) else int(status is not None)
 
 
-def _report(error: Exception, debug: bool) -> int:
+def _report(error: Exception, given: list[str]) -> int:
     """Tell the user what went wrong, and return the exit status that says whose mistake it was."""
-    if debug:
+    if "--debug" in given:
         traceback.print_exc()
     if is_without_arguments(error):
         text = str(error)
     else:
-        error = as_usage_mistake(error) or as_input_error(error) or error
+        error = as_usage_mistake(error, given) or as_input_error(error) or error
         text = f"ganvas: {_sentence(error)}"
     with suppress(OSError):
         print(text, file=sys.stderr)

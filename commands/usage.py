@@ -1,5 +1,6 @@
 """What a wrong command line is told: one sentence, as for all other wrong input."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -23,11 +24,17 @@ def is_without_arguments(error: Exception) -> bool:
     return type(error).__name__ == "NoArgsIsHelpError"
 
 
-def as_usage_mistake(error: Any) -> InputError | None:
-    """Put into our words what typer's parser has to say; None for any other exception."""
+def as_usage_mistake(error: Any, given: Sequence[str]) -> InputError | None:
+    """Put into our words what typer's parser has to say; None for any other exception.
+
+    Args:
+        error: What was raised.
+        given: The arguments, which name the command where the exception does not.
+    """
     if not isinstance(error, USAGE_ERROR):
         return None
-    path = error.ctx.command_path if error.ctx else ""
+    named = [text for text in given if not text.startswith("-")]
+    path = error.ctx.command_path if error.ctx else " ".join(["ganvas", *named[:1]])
     command = path.partition(" ")[2]
     return InputError(": ".join(part for part in (command, _explain(error, path)) if part))
 
@@ -47,7 +54,7 @@ def _explain(error: Any, path: str) -> str:
         if expected is not None:
             expected = expected.format(**wrong.get("ctx", {}))
             return f"{_name(error.param)}: expected {expected}, got {str(wrong['input'])[:80]!r}"
-    return _clause(error.format_message()) + (f" (see {path} --help)" if path else "")
+    return f"{_clause(error.format_message())} (see {path} --help)"
 
 
 def _name(parameter: Any) -> str:

@@ -61,8 +61,14 @@ def test_a_word_for_a_number_is_named_with_what_was_expected(command, option, ki
         (["--bogus"], "there is no option --bogus (see ganvas --help)"),
         (["bogus"], "no such command 'bogus' (see ganvas --help)"),
         (["smaple"], "no such command 'smaple'; did you mean 'sample'? (see ganvas --help)"),
-        (["sample", "x", "--psi"], "option '--psi' requires an argument"),
-        (["sample", "x", "--sheet=1"], "option '--sheet' does not take a value"),
+        (
+            ["sample", "x", "--psi"],
+            "sample: option '--psi' requires an argument (see ganvas sample --help)",
+        ),
+        (
+            ["sample", "x", "--sheet=1"],
+            "sample: option '--sheet' does not take a value (see ganvas sample --help)",
+        ),
         (
             ["faces", "--out", "a", "b"],
             "faces: got unexpected extra argument(s) (b) (see ganvas faces --help)",
