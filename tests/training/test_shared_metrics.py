@@ -17,12 +17,55 @@ from .test_scores import Copies
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 COUNT = 40
-CHILD = """
-import sys
-from ganvas.cli import main
+MEASURE = """
+import torch
+from ganvas.training.config import override
+from ganvas.training.feed import Feed, SyntheticImages, to_float
+from ganvas.training.presets import PRESETS
+from ganvas.training.scores import Scores
+from ganvas.training.system import System
 
-raise SystemExit(main(sys.argv[1:]))
+
+class Copies(System):
+    def __init__(self, feed):
+        self.feed = feed
+
+    def samples(self, sample):
+        images = self.feed.dataset.images(torch.from_numpy(sample) * 7 % 90)
+        return to_float(images, torch.device("cpu"), False)
+
+    def step(self, step): ...
+
+    def model(self, training): ...
+
+    def grid(self): ...
+
+
+def numbers(ranks):
+    settings = ["resolution=16", "batch=8", "watch_images=60", "swd_images=50", "fd_images=170"]
+    config = override(PRESETS["stylegan2-faces-16"].config, settings)
+    feed = Feed(SyntheticImages(16, 200), config, ranks.rank, ranks.world)
+    return Scores(config, feed, ranks).measure(Copies(feed))
 """
+"""What a run measures at a snapshot, of a generator that copies some of the data."""
+
+CHILD = (
+    MEASURE
+    + """
+import json, sys
+from ganvas.cli import main
+from ganvas.training.distributed import start
+
+status = main(sys.argv[2:])
+ranks = start("cpu")
+found = numbers(ranks)
+if ranks.main:
+    with open(sys.argv[1], "w") as file:
+        json.dump(found, file)
+ranks.close()
+raise SystemExit(status)
+"""
+)
 
 
 def test_two_processes_measure_what_one_measures(tmp_path, run_child):
@@ -35,7 +78,8 @@ def test_two_processes_measure_what_one_measures(tmp_path, run_child):
     sides = ["--real", str(tmp_path / "real"), "--fake", str(tmp_path / "fake")]
     one, two = tmp_path / "one.json", tmp_path / "two.json"
     assert main(["metrics", names, *sides, "--device", "cpu", "--json", str(one)]) == 0
-    arguments = ("metrics", names, *sides, "--device", "cpu", "--json", str(two))
+    run = tmp_path / "run.json"
+    arguments = (str(run), "metrics", names, *sides, "--device", "cpu", "--json", str(two))
     done = run_child(CHILD, *arguments, module=TORCHRUN, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("images  40") == 1  # only one of them prints
@@ -45,6 +89,11 @@ def test_two_processes_measure_what_one_measures(tmp_path, run_child):
         assert b.pop("deviation", 0) == pytest.approx(a.pop("deviation", 0), rel=1e-9)
         assert a == b
     assert {**alone, "results": []} == {**together, "results": []}
+    same: dict = {}
+    exec(MEASURE, same)
+    expected = same["numbers"](Ranks(0, 1, torch.device("cpu")))
+    assert set(expected) >= {"diversity", "modes", "swd_mean", "fd_faces"}
+    assert json.loads(run.read_text()) == pytest.approx(expected, rel=1e-6)
 
 
 def test_more_ranks_than_images_leave_the_last_without_features(monkeypatch):
