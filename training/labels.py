@@ -10,6 +10,7 @@ from .streams import Stream, uniforms
 
 MAX_COLUMNS = 10
 """Of a grid that is ordered by class."""
+GRID_SHOWS = "A column for each class, a row for each z."
 
 
 def drawn_labels(feed: Feed, seed: int, sample: np.ndarray) -> Tensor | None:

@@ -11,6 +11,7 @@ from .. import regularisers
 from ..configs.gan import DcganConfig, GanConfig, MlpGanConfig, R3ganConfig
 from ..distributed import Ranks
 from ..feed import Batch, Feed
+from ..labels import GRID_SHOWS
 from ..losses import LOSSES
 from ..streams import Stream, uniforms
 from ..system import Trained, initial_weights
@@ -35,7 +36,7 @@ class GanSystem(PlainSystem):
     def __init__(self, config: GanConfig, feed: Feed, ranks: Ranks) -> None:
         self.conditional = config.conditional
         if config.conditional:
-            self.grid_shows = "A column for each class, a row for each z."
+            self.grid_shows = GRID_SHOWS
         c_dim = feed.label_dim if config.conditional else 0
         with initial_weights(config.seed):
             self.arch, self.g, self.d = self.new_networks(config, c_dim)

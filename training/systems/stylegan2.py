@@ -16,7 +16,7 @@ from ..augment import Augmenter, make_augmenter
 from ..configs.stylegan2 import StyleGAN2Config
 from ..distributed import Ranks
 from ..feed import Batch, Feed
-from ..labels import MAX_COLUMNS, column_labels, drawn_labels
+from ..labels import GRID_SHOWS, MAX_COLUMNS, column_labels, drawn_labels
 from ..mixing import mixed_styles
 from ..snapshot import ModelFile
 from ..streams import Stream, normal, seeds
@@ -94,6 +94,8 @@ class StyleGAN2System(System):
         }
         super().__init__(config, feed, ranks, networks, {"EMA": "G"})
         self.augmenter: Augmenter | None = make_augmenter(config, ranks)
+        if config.conditional:
+            self.grid_shows = GRID_SHOWS
         self._group = config.group
         self._pl_mean = torch.zeros((), device=ranks.device)
 
