@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
+from ganvas.core.models import pggan, stylegan1_discriminator
 from ganvas.core.models.progressive import doubled, halved
 from ganvas.training import snapshot, train
 from ganvas.training.config import override
@@ -103,6 +104,15 @@ def test_a_resolution_that_has_not_faded_in_shows_the_one_before(preset):
         seen = d(images, resolution=16, alpha=0.0)
         torch.testing.assert_close(seen, d(halved(images), resolution=8), rtol=0, atol=0)
         assert not torch.equal(seen, d(images, resolution=16))
+
+
+def test_each_system_has_the_discriminator_of_its_paper():
+    """StyleGAN1's blurs before it halves (Karras et al. 2019, section 2), PGGAN's does not."""
+    kinds = {"pggan-64": pggan.Discriminator, "stylegan1-64": stylegan1_discriminator.Discriminator}
+    for preset, kind in kinds.items():
+        d = system_of(preset).networks["D"]
+        assert isinstance(d, kind)
+        assert d.config.mbstd_group_size == 4
 
 
 @pytest.mark.parametrize("preset", SYSTEMS)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.models import pggan, stylegan1
+from ...core.models import pggan, stylegan1, stylegan1_discriminator
 from ...core.models.progressive import doubled, halved
 from .. import regularisers
 from ..configs.progressive import PgganConfig, ProgressiveConfig, Stage, StyleGAN1Config
@@ -26,7 +26,7 @@ _BETAS = (0.0, 0.99)
 
 
 class ProgressiveSystem(System):
-    """A growing generator, PGGAN's discriminator and the averaged generator.
+    """A growing generator, its discriminator and the averaged generator.
 
     All layers exist from the start; those of resolutions to come get no gradient, and Adam leaves
     them alone. Real images fade in as the fake ones do. Where the fade-in is not over, a model
@@ -39,12 +39,7 @@ class ProgressiveSystem(System):
         self.config = config
         with initial_weights(config.seed):
             self.g = self.new_generator()
-            self.d = pggan.Discriminator(
-                img_resolution=config.resolution,
-                channel_base=config.channel_base,
-                channel_max=config.channel_max,
-                mbstd_group_size=config.group,
-            )
+            self.d = self.new_discriminator()
         lr_d = config.lr if config.lr_d is None else config.lr_d
         networks = {
             "G": Trained(self.g, config.lr, _BETAS),
@@ -57,6 +52,10 @@ class ProgressiveSystem(System):
     @abstractmethod
     def new_generator(self) -> nn.Module:
         """The generator, untrained."""
+
+    @abstractmethod
+    def new_discriminator(self) -> nn.Module:
+        """The discriminator, untrained."""
 
     @abstractmethod
     def fakes(self, sample: np.ndarray, streams: tuple[Stream, Stream, Stream]) -> Tensor:
@@ -160,6 +159,16 @@ class PgganSystem(ProgressiveSystem):
             channel_max=config.channel_max,
         )
 
+    def new_discriminator(self) -> pggan.Discriminator:
+        """The discriminator, untrained."""
+        config = self.config
+        return pggan.Discriminator(
+            img_resolution=config.resolution,
+            channel_base=config.channel_base,
+            channel_max=config.channel_max,
+            mbstd_group_size=config.group,
+        )
+
     def fakes(self, sample: np.ndarray, streams: tuple[Stream, Stream, Stream]) -> Tensor:
         """Images of these samples at the stage."""
         with self.autocast():
@@ -178,10 +187,10 @@ class PgganSystem(ProgressiveSystem):
 
 
 class StyleGAN1System(ProgressiveSystem):
-    """StyleGAN1 against PGGAN's discriminator, with style mixing.
+    """StyleGAN1 with style mixing; its discriminator is PGGAN's with bilinear downsampling.
 
     Source: Karras et al. 2019, "A style-based generator architecture for generative adversarial
-    networks", appendix C.
+    networks", section 2 and appendix C.
     """
 
     config: StyleGAN1Config
@@ -202,6 +211,17 @@ class StyleGAN1System(ProgressiveSystem):
             channel_max=config.channel_max,
             num_mapping_layers=config.mapping_layers,
             progressive=True,
+        )
+
+    def new_discriminator(self) -> stylegan1_discriminator.Discriminator:
+        """The discriminator, untrained."""
+        config = self.config
+        return stylegan1_discriminator.Discriminator(
+            img_resolution=config.resolution,
+            channel_base=config.channel_base,
+            channel_max=config.channel_max,
+            progressive=True,
+            mbstd_group_size=config.group,
         )
 
     def fakes(self, sample: np.ndarray, streams: tuple[Stream, Stream, Stream]) -> Tensor:
