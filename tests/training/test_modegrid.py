@@ -65,3 +65,13 @@ def test_relativistic_with_r1_and_r2_covers_more_than_the_plain_game():
     plain = play(Game(beta1=0.5))
     assert modern.kl < 0.15
     assert modern.kl < 0.6 * plain.kl
+
+
+@pytest.mark.skipif(
+    not os.environ.get("GANVAS_FULL_CHECKS"), reason="set GANVAS_FULL_CHECKS=1; takes minutes"
+)
+@pytest.mark.slow
+def test_wasserstein_with_its_penalty_covers_the_grid():
+    found = play(Game(loss="wasserstein", gp_weight=0.1, d_steps=5, lr=5e-4, steps=1500))
+    assert found.modes >= 23
+    assert found.kl < 0.2
