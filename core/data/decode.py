@@ -140,18 +140,30 @@ def probe(data: bytes, name: str, conversion: Conversion | None = None) -> tuple
         conversion: how to treat what is not plain 8-bit RGB; None refuses it.
 
     Raises:
-        InputError: an unreadable, too large, animated, deep, non-RGB or transparent image.
+        InputError: an unreadable, too large, animated, deep or non-RGB image.
     """
     head = data[:HEADER_BYTES]
     size = png_size(head) or jpeg_size(head)
     if size is not None:
         return size
     with _opened(data, name) as image:
-        size = _check(image, data, name, conversion)
-        unsure = conversion is None and _has_alpha(image)
+        return _check(image, data, name, conversion)
+
+
+def refuse_transparent(data: bytes, name: str) -> bool:
+    """Decode an image that has an alpha channel, whose header does not say if it is opaque.
+
+    Returns:
+        Whether it has one.
+
+    Raises:
+        InputError: it is partly transparent, or cannot be decoded.
+    """
+    with _opened(data, name) as image:
+        unsure = _has_alpha(image)
     if unsure:
-        decode_rgb(data, name)  # refuses it if any of it is transparent
-    return size
+        decode_rgb(data, name)
+    return unsure
 
 
 def _has_alpha(image: Image.Image) -> bool:

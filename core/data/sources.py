@@ -18,7 +18,7 @@ import torch
 
 from ..errors import InputError
 from ..files import atomic_write
-from .decode import decode_rgb, jpeg_size, png_size, probe
+from .decode import decode_rgb, jpeg_size, png_size, probe, refuse_transparent
 from .description import Description
 from .geometry import FACE_CROPS, NO_LANDMARKS, choose_square, cut
 from .names import no_images
@@ -28,6 +28,7 @@ LOG = logging.getLogger("ganvas.data")
 MAX_SIDE = 8192
 SKIP_HINT = "; on_error=skip leaves such images out"
 _SHOWN = 10
+_OPAQUE_CHECKS = 256  # decoding every image with an alpha channel at each start takes long
 _TRIED = 16
 _LUMA = np.array([19595, 38470, 7471], dtype=np.int64)  # ITU-R BT.601, times 2**16
 
@@ -163,7 +164,7 @@ class EncodedSource:
         self, layout: Layout, reading: Reading
     ) -> tuple[list[str], list[Size], list[Row], list[tuple[str, str]]]:
         """Names, sizes and hash rows of the usable images, and the others with the reason."""
-        names, sizes, rows = [], [], []
+        names, sizes, rows, decoded = [], [], [], 0
         skipped: list[tuple[str, str]] = []
         for name in layout.names:
             try:
@@ -173,7 +174,11 @@ class EncodedSource:
                         f"{layout.store.where}: {name} is larger than {MAX_ENTRY_BYTES} bytes"
                     )
                 size = png_size(entry.head) or jpeg_size(entry.head)
-                size = size or probe(layout.store.read(name), self._called(name))
+                if size is None:
+                    data = layout.store.read(name)
+                    size = probe(data, self._called(name))
+                    if decoded < _OPAQUE_CHECKS:
+                        decoded += refuse_transparent(data, self._called(name))
             except InputError as error:
                 if not reading.skip_errors:
                     raise InputError(f"{error}{SKIP_HINT}") from error
