@@ -1,4 +1,4 @@
-"""The training loop: settings, data, networks, steps, progress, snapshots."""
+"""The training loop: settings, data, networks, steps."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..core.errors import InputError
-from ..core.files import atomic_write, check_output_folder
-from . import distributed, html, snapshot
+from ..core.files import check_output_folder
+from . import distributed, snapshot
 from .config import RunConfig, override
 from .data import described, open_images, synthetic_images
-from .feed import Feed, Images, TwoSets, to_float
-from .opening import changed_settings, counted, opening_lines
+from .feed import Feed
+from .opening import changed_settings
 from .presets import Preset, find_preset
 from .report import Reporter
 from .resume import compare, compare_data, require_same_command, shared_state
-from .scores import WATCHED_FROM, Scores, alarms
-from .stopping import require_finite_losses, require_finite_tensors, stop_signals, writing
-from .system import System, grid_side
+from .run_files import RunFiles
+from .scores import Scores
+from .stopping import stop_signals
 from .systems import build
 from .transfer import initialise
 
@@ -132,7 +131,7 @@ def _run(
         notes.append(initialise(system, Path(config.init)))
 
     scores = Scores(config, feed, ranks)
-    run = _Run(preset, config, ranks, outdir, dataset, system, scores, reporter)
+    run = RunFiles(preset, config, ranks, outdir, dataset, system, scores, reporter)
     if first >= config.total_steps:
         notes.append(
             f"this run is finished ({config.total_kimg:g} kimg); a larger total_kimg=N goes on"
@@ -157,156 +156,3 @@ def _run(
                 reporter.say("interrupted; the same command continues this run")
                 break
     return TrainingResult(outcome, step * config.batch, outdir / snapshot.MODEL, outdir)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What a run says and writes between its steps."""
-
-    preset: Preset
-    config: RunConfig
-    ranks: distributed.Ranks
-    outdir: Path
-    dataset: Images | TwoSets
-    system: System
-    scores: Scores
-    reporter: Reporter
-
-    def start(self, first: int, state_path: Path | None, notes: list[str]) -> None:
-        """Make the folder and say what will be done, from step `first` on."""
-        config, say = self.config, self.reporter.say
-        if self.ranks.main:  # only now, so that settings or data that do not fit leave nothing
-            _make_folder(self.outdir)
-            snapshot.clean(self.outdir)
-            atomic_write(self.outdir / "config.json", config.model_dump_json(indent=1) + "\n")
-        self.reporter.start(first * config.batch, self.system.headline)
-        for line in opening_lines(self.preset, config):
-            say(line)
-        for name, text in self._notes().items():
-            say(f"{name}: {text}")
-        where = f", continued from {state_path}" if state_path is not None else ""
-        images = [step * config.batch / 1000 for step in (first, config.total_steps)]
-        say(
-            f"run: kimg {images[0]:g} to {images[1]:g} (step {first} to {config.total_steps})"
-            f"{where}"
-        )
-        for note in notes:
-            say(note)
-        if self.ranks.main and not (self.outdir / html.REALS).exists():
-            self.reporter.grid(html.REALS, *_reals(self.dataset))
-
-    def tick(self, step: int) -> None:
-        """Log the losses since the last tick, after `step` steps."""
-        images = step * self.config.batch
-        means = self.system.meter.drain(self.ranks)
-        histograms = self.system.meter.drain_histograms(self.ranks)
-        require_finite_losses(means, images / 1000, self.outdir)
-        with writing(self.outdir):
-            self.reporter.tick(images, means, histograms)
-
-    def save(self, step: int, last: bool) -> None:
-        """Write a snapshot after `step` steps; every rank takes part, the main one writes."""
-        images = step * self.config.batch
-        tensors = self.system.state()
-        require_finite_tensors(tensors, images / 1000, self.outdir)
-        values = self.scores.measure(self.system)
-        side = grid_side(self.config.resolution)
-        neighbours = self.scores.neighbours(self.system, side) if last else None
-        if self.ranks.main:
-            with writing(self.outdir):
-                self._write(step, tensors, values, neighbours)
-        self.ranks.wait()
-        self.reporter.restart_clock()
-
-    def _write(
-        self,
-        step: int,
-        tensors: dict[str, Tensor],
-        values: dict[str, float],
-        neighbours: Tensor | None,
-    ) -> None:
-        """What the main rank writes at a snapshot: grids, files, log and report."""
-        images, threads = step * self.config.batch, torch.get_num_threads()
-        training = {
-            "preset": self.preset.name,
-            "images": images,
-            "kimg": images / 1000,
-            "data": self.dataset.content_hash,
-            "licence": self.config.licence,
-            "threads": threads,
-        }
-        state = snapshot.State(
-            tensors=tensors,
-            counters={"threads": threads, "data": self.dataset.content_hash},
-            config=self.config.model_dump(mode="json"),
-            preset=self.preset.name,
-            step=step,
-            images=images,
-        )
-        samples, columns = self.system.grid()
-        self.reporter.grid(f"samples-{images:010d}.png", samples, columns)
-        model = self.system.model(training)
-        path = snapshot.write(self.outdir, model, state, self.config.keep)
-        self.reporter.snapshot(images, path.name, values)
-        for alarm in alarms(values) if images >= WATCHED_FROM else []:
-            self.reporter.log("alarm", images, {"text": alarm})
-            self.reporter.say(f"warning: {alarm}")
-        if neighbours is not None:
-            self.reporter.grid(html.NEIGHBOURS, neighbours, len(neighbours) // 2)
-        if self.config.report:
-            captions = html.Captions(
-                self.system.grid_shows,
-                self.system.grid_rows,
-                _reals_show(self.dataset),
-                self.scores.described(values),
-            )
-            headline = self.system.headline
-            html.write_report(self.outdir, self.preset.name, headline, self._notes(), captions)
-
-    def _notes(self) -> dict[str, str]:
-        """What a reader of the log or the report wants to know first."""
-        config, data = self.config, f"{len(self.dataset)} images"
-        if isinstance(self.dataset, TwoSets):
-            second = len(self.dataset.second)
-            data = f"{len(self.dataset)} pairs" if self.dataset.paired else f"{data} and {second}"
-        heldout = f", {config.heldout} of them held out" if config.heldout else ""
-        threads = torch.get_num_threads()
-        return {
-            "data": f"{data} of {config.resolution} px{heldout}, "
-            f"hash {self.dataset.content_hash[:16]}",
-            "parameters": ", ".join(
-                f"{sum(p.numel() for p in module.parameters()):,} in {name}"
-                for name, module in self.system.networks.items()
-            ),
-            "machine": f"{counted(self.ranks.world, 'rank')} on {self.ranks.device}, "
-            f"{counted(threads, 'thread')}, PyTorch {torch.__version__}",
-        }
-
-
-def _make_folder(outdir: Path) -> None:
-    try:
-        outdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"train: cannot write to {outdir} ({error.strerror or error})") from error
-
-
-def _reals(dataset: Images | TwoSets) -> tuple[Tensor, int]:
-    """The first images, float32 -1..1, and the columns to show them in.
-
-    Each row of images stands above one of their targets, if there are any.
-    """
-    sets = [dataset.first, dataset.second] if isinstance(dataset, TwoSets) else [dataset]
-    side = grid_side(dataset.resolution)
-    count = min(side * side // len(sets), *map(len, sets))
-    rows = torch.arange(count).split(side)
-    images = torch.cat([images.images(row) for row in rows for images in sets])
-    return to_float(images, torch.device("cpu"), False), side
-
-
-def _reals_show(dataset: Images | TwoSets) -> str:
-    """What the grid of `_reals` shows."""
-    if not isinstance(dataset, TwoSets):
-        return "Training images."
-    if dataset.paired:
-        return "Training pairs: each row of images above one of their targets."
-    return "Training images: rows of the first and of the second domain in turn."

@@ -304,3 +304,12 @@ def test_a_disk_that_is_really_full_leaves_the_last_good_snapshot(tmp_path, imag
     train(PRESET, images_zip, folder, tiny, say=silent)
     train(PRESET, images_zip, tmp_path / "whole", tiny, say=silent)
     assert_same_run(folder, tmp_path / "whole")
+
+
+def test_a_disk_that_is_full_at_the_start_is_one_sentence(tmp_path, images_zip, tiny, monkeypatch):
+    def grid(self, name, images, columns):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Reporter, "grid", grid)
+    with pytest.raises(TrainingError, match=r"not be written to \(No space left.*no snapshot yet"):
+        train(PRESET, images_zip, tmp_path / "run", tiny, say=silent)
