@@ -17,6 +17,7 @@ from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
 from ganvas.training.feed import Feed, SyntheticImages
 from ganvas.training.presets import PRESETS
+from ganvas.training.streams import Stream
 from ganvas.training.systems import build
 from ganvas.training.systems.infogan import cluster_accuracy, information
 
@@ -93,19 +94,30 @@ class ThreeColours(SyntheticImages):
         return (noise + colours[:, :, None, None]).to(torch.uint8)
 
 
-def test_categories_are_found_without_labels():
-    """The small form of the check: the bound rises, and categories go with classes."""
-    one = system(ThreeColours(8), "batch=32", "channel_base=64", "lr=0.002", "lr_d=0.002")
-    one.step(0)
-    before = one.meter.drain(one.ranks)["information_categorical"]
-    for step in range(1, 150):
+def test_codes_are_found_without_labels():
+    """The small form of the check: the bounds rise, categories go with classes, Q reads images."""
+    settings = ["batch=32", "channel_base=64", "lr=0.002", "lr_d=0.002", "continuous_weight=0.3"]
+    one = system(ThreeColours(8), *settings)
+    found = []
+    for step in range(150):
         one.step(step)
-        if step == 129:
-            one.meter.drain(one.ranks)
-    after = one.meter.drain(one.ranks)["information_categorical"]
-    assert before < 0.2
-    assert after > 0.6 * math.log(3)
+        if step in (0, 129, 149):
+            means = one.meter.drain(one.ranks)
+            categorical = means["information_categorical"]
+            found.append((categorical, means["information"] - categorical))
+    before, _, after = found
+    assert before[0] < 0.2 and before[1] < 0.2
+    assert after[0] > 0.6 * math.log(3)
+    assert after[1] > 0.5
     assert one.evaluate()["cluster_accuracy"] > 0.6  # by chance 1/3
+
+    z = one.z(np.arange(128), Stream.EVALUATE)
+    categories, continuous = one.g.codes(one.g.mapping(z)[:, 0])
+    one.d.eval()
+    with torch.no_grad():
+        read = one.d.read(one.d.critic.features(one.averages["EMA"](z)))
+    assert read.logits[:, 0].argmax(dim=1).eq(categories[:, 0]).float().mean() > 0.8
+    assert torch.corrcoef(torch.stack([read.mean[:, 0], continuous[:, 0]]))[0, 1] > 0.9
 
 
 def test_a_run_continues_exactly_and_samples_by_code(tmp_path):
