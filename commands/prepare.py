@@ -26,6 +26,7 @@ def prepare(
 ) -> None:
     """Cut, align and resize images to training data. No face is detected; landmarks are given."""
     from ..core.data.prepare import prepare as write_prepared
+    from ..core.errors import printable
     from ..core.progress import progress_bar
 
     with progress_bar("image") as advance:
@@ -43,6 +44,6 @@ def prepare(
             progress=advance,
         )
     for _, reason in done.skipped:
-        print(f"skipped {reason}", file=sys.stderr)
+        print(f"skipped {printable(reason)}", file=sys.stderr)
     small = f" ({done.enlarged} were smaller)" if done.enlarged else ""
     print(f"{out}: {done.count} images of {size} px{small}, {len(done.skipped)} skipped")

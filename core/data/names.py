@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from .decode import EXTENSIONS
 
 LOG = logging.getLogger("ganvas.data")
@@ -37,7 +37,8 @@ def chosen_images(files: Sequence[str], where: str) -> list[str]:
     if others and not images:
         raise InputError(f"{no_images(where)}; there are only {_listed(others)}")
     if others:
-        LOG.warning("%s: passed over, as no images of a kind read here: %s", where, _listed(others))
+        said = f"{where}: passed over, as no images of a kind read here: {_listed(others)}"
+        LOG.warning("%s", printable(said))
     return images
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..files import check_input_file, kind_of
 from .attributes import label_by_attributes
 from .celeba import IMAGES, celeba_layout
@@ -117,7 +117,8 @@ def _label_file(store: Store, names: Sequence[str]) -> str | None:
     folder = found[0].removesuffix(LABEL_FILE)
     if len(found) == 1 and all(name.startswith(folder) for name in names):
         return found[0]
-    LOG.warning("%s: %s is not read, it does not lie above all images", store.where, found[0])
+    said = f"{store.where}: {found[0]} is not read, it does not lie above all images"
+    LOG.warning("%s", printable(said))
     return None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..files import atomic_write
 from .decode import decode_rgb, jpeg_size, png_size, probe, refuse_transparent
 from .description import Description
@@ -336,9 +336,9 @@ def _report(skipped: Sequence[tuple[str, str]], count: int, where: str) -> None:
     """List what was left out in the log."""
     if not skipped:
         return
-    LOG.warning("%s: %d of %d images are skipped", where, len(skipped), count)
+    LOG.warning("%s: %d of %d images are skipped", printable(where), len(skipped), count)
     for _, reason in skipped[:_SHOWN]:
-        LOG.warning("  %s", reason)
+        LOG.warning("  %s", printable(reason))
     if len(skipped) > _SHOWN:
         LOG.warning("  and %d more", len(skipped) - _SHOWN)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ganvas.cli import main
 from ganvas.core.data import open_dataset, open_domains
 from ganvas.core.data.prepare import prepare
 from ganvas.core.data.recognise import recognise, spec_of
@@ -135,6 +136,17 @@ def test_files_passed_over_are_counted_and_named(tmp_path, caplog, form):
         assert [record.message for record in caplog.records] == [
             said + "2.heic, 3.heic, 4.heic, ...)"
         ]
+
+
+def test_names_that_would_disturb_a_terminal_are_escaped(tmp_path, caplog, capsys):
+    strange = "\x1b[31m\udcff"
+    write(tmp_path / "data", {"a.png": IMAGE, f"{strange}.heic": b"x", f"{strange}.png": b"x"})
+    assert len(open_dataset(tmp_path / "data", on_error="skip")) == 1
+    arguments = ["--out", str(tmp_path / "out.zip"), "--size", "8", "--on-error", "skip"]
+    assert main(["prepare", str(tmp_path / "data"), *arguments]) == 0
+    said = caplog.text + capsys.readouterr().err
+    assert "\x1b" not in said and said.count(r"\x1b[31m\udcff.heic") == 2
+    assert r"skipped \x1b[31m\udcff.png: not an image" in said
 
 
 def test_nothing_is_said_of_what_describes_images(tmp_path, caplog):
