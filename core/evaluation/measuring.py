@@ -34,7 +34,14 @@ from ..metrics.swd import bytes_of_patches
 from ..models.plans import is_generator
 from .request import PIXEL_METRICS, Request, needs_real, number_of_images
 from .restoring import compare_restorations
-from .sources import GeneratedImages, Source, check_sources, is_restorer, labels_for
+from .sources import (
+    GeneratedImages,
+    Source,
+    check_sources,
+    is_restorer,
+    labels_for,
+    other_classes,
+)
 
 MAX_IMAGE_BYTES = 16 * 2**30
 """Most memory for images and patches; metrics of pixels hold all of them at once."""
@@ -171,7 +178,6 @@ def evaluate(
     reference = "" if real is None else real.content_hash
     measured = fake.sha256 if isinstance(fake, Model) else fake.content_hash
     results: list[Result] = []
-    warnings: list[str] = []
     if isinstance(fake, Model) and is_restorer(fake):
         assert real is not None
         found = compare_restorations(
@@ -205,8 +211,10 @@ def evaluate(
         report("pixels", count, count)
         results += _results(numbers, count, reference)
     results += compare_features(names, extractors, sets, reference[:_DIGITS], request.seed)
-    warnings += caveats(names, extractors, count)
+    warnings = caveats(names, extractors, count)
     if isinstance(fake, Model):
+        if needs_real(names):
+            warnings += other_classes(request.class_index, real, count)
         assert is_generator(fake.generator)
         results += [
             path_length(

@@ -78,6 +78,22 @@ def labels_for(
     return real.labels[:count].float()
 
 
+def other_classes(class_index: int, real: Images | None, count: int) -> list[str]:
+    """A sentence where one class is drawn, and the real images are known to be of others too."""
+    if class_index < 0 or real is None or real.labels is None:
+        return []
+    labels = real.labels[:count]
+    if class_index >= labels.shape[1]:
+        return []
+    others = int((labels[:, class_index] <= 0).sum())
+    if not others:
+        return []
+    return [
+        f"--class {class_index}: {others} of the {count} real images are of other classes; without "
+        "--class, each image is drawn with the label of its real one"
+    ]
+
+
 def check_sources(request: Request, real: Images | None, fake: Source) -> None:
     """Refuse a model or images that do not go with the metrics, before anything is computed.
 
