@@ -13,7 +13,7 @@ from .config import RunConfig
 from .distributed import Ranks
 
 # A change of these makes other networks or other numbers; a run is continued with its own.
-_IDENTITY = ("resolution", "batch", "seed", "grad_accum", "mirror")
+_IDENTITY = ("resolution", "batch", "seed", "grad_accum", "mirror", "conditional")
 # A change of these changes no number of the run, and is not worth a word.
 _FREE = (
     "total_kimg", "snapshot_kimg", "tick_kimg", "keep", "workers", "device", "threads", "init",
@@ -106,7 +106,17 @@ def require_same_command(
     ranks.require_same("data", f"hash {content_hash[:16]}")
 
 
-def compare(preset: str, config: RunConfig, state: snapshot.State) -> list[str]:
+def machine(ranks: Ranks) -> dict[str, Any]:
+    """What the last bits of a run's numbers depend on, beside its settings and data."""
+    return {
+        "threads": torch.get_num_threads(),
+        "ranks": ranks.world,
+        "device": ranks.device.type,
+        "PyTorch": torch.__version__,
+    }
+
+
+def compare(preset: str, config: RunConfig, state: snapshot.State, ranks: Ranks) -> list[str]:
     """Say what differs from the run that is continued, a sentence each.
 
     Raises:
@@ -122,9 +132,13 @@ def compare(preset: str, config: RunConfig, state: snapshot.State) -> list[str]:
         raise InputError(f"train: the run to continue has {text}; start a new one to change that")
     said = [key for key in changed if key not in _FREE]
     notes = [f"continuing with {key}={now[key]}, was {state.config[key]}" for key in said]
-    threads = state.counters.get("threads")
-    if threads not in (None, torch.get_num_threads()):
-        notes.append(f"the run used {threads} threads; the last bits of the numbers may differ now")
+    moved = [
+        f"{name}: {now}, was {state.counters[name]}"
+        for name, now in machine(ranks).items()
+        if state.counters.get(name, now) != now
+    ]
+    if moved:
+        notes.append(f"the last bits of the numbers may differ now ({'; '.join(moved)})")
     return notes
 
 
