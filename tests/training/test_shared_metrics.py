@@ -8,7 +8,7 @@ import torch
 from ganvas.cli import main
 from ganvas.core.images import save_png
 from ganvas.training.config import override
-from ganvas.training.distributed import Ranks
+from ganvas.training.distributed import RankLostError, Ranks
 from ganvas.training.feed import Feed, SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.scores import Scores
@@ -114,3 +114,17 @@ def test_more_ranks_than_images_leave_the_last_without_features(monkeypatch):
     monkeypatch.setattr("ganvas.training.scores.frechet_distance", keep)
     scores.measure(Copies(feed, range(400)))
     assert gathered[0].count == 0
+
+
+def test_a_lost_rank_ends_the_measurement_in_one_sentence(monkeypatch, capsys):
+    def lose(*_):
+        raise RankLostError("train: rank 0 of 2 lost contact with another rank (closed)")
+
+    monkeypatch.setattr("ganvas.core.evaluation.evaluate_files", lose)
+    assert main(["metrics", "swd", "--real", "a", "--fake", "b", "--device", "cpu"]) == 1
+    said = capsys.readouterr()
+    assert said.err == (
+        "ganvas: metrics: rank 0 of 1 lost contact with another one, which has said why; nothing "
+        "was measured\n"
+    )
+    assert said.out == ""
