@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..core.files import atomic_write
 from . import curves
@@ -25,6 +27,7 @@ _NO_CURVE = frozenset({"event", "images", "kimg", "histograms", "model", "text"}
 _COST = ("s_per_kimg", "memory_gib")
 _WATCHED = ("diversity", "modes")
 _GRIDS_SHOWN = 4
+_MOST_BYTES, _QUALITY = 500_000, 90  # of a picture as it is, and of a JPEG in its place
 # What the log's names stand for, with units, where the name alone does not say it.
 _TITLES = {
     "s_per_kimg": "seconds per kimg",
@@ -278,14 +281,26 @@ def _others(folder: Path, captions: Captions) -> list[str]:
 
 
 def _picture(path: Path, caption: str, rows: Sequence[str]) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
+    kind, data = _embedded(path)
+    said = html.escape(caption, quote=True)
     named = "".join(f"<span>{html.escape(row)}</span>" for row in rows)
     return (
         "<figure><div class='picture'>"
         + (f"<div class='rows'>{named}</div>" if rows else "")
-        + f"<img alt='{html.escape(caption, quote=True)}' src='data:image/png;base64,{data}'></div>"
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        + f"<img alt='{said}' src='data:image/{kind};base64,{data}'></div>"
+        f"<figcaption>{said}</figcaption></figure>"
     )
+
+
+def _embedded(path: Path) -> tuple[str, str]:
+    """A PNG's kind and base64 text; a large one as JPEG, as the file lies beside the report."""
+    content, kind = path.read_bytes(), "png"
+    if len(content) > _MOST_BYTES:
+        buffer = io.BytesIO()
+        with Image.open(path) as image:
+            image.convert("RGB").save(buffer, "JPEG", quality=_QUALITY)
+        content, kind = buffer.getvalue(), "jpeg"
+    return kind, base64.b64encode(content).decode()
 
 
 def _section(title: str, content: str, about: str = "") -> str:

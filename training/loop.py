@@ -111,7 +111,7 @@ def _run(
     images = config.total_steps * config.batch
     folder = outdir if ranks.main else None
     reporter = Reporter(folder, images, say, config.tensorboard, ranks.device)
-    notes = compare(preset.name, config, state) if state is not None else []
+    notes = compare(preset.name, config, state, ranks) if state is not None else []
 
     if data is None:
         dataset = synthetic_images(config.resolution, config.needs)

@@ -17,6 +17,7 @@ from .feed import Images, TwoSets, to_float
 from .opening import counted, opening_lines
 from .presets import Preset
 from .report import Reporter
+from .resume import machine
 from .scores import WATCHED_FROM, Scores, alarms
 from .stopping import require_finite_losses, require_finite_tensors, writing
 from .system import System, grid_side
@@ -110,18 +111,18 @@ class RunFiles:
         neighbours: Tensor | None,
     ) -> None:
         """What the main rank writes at a snapshot: grids, files, log and report."""
-        images, threads = step * self.config.batch, torch.get_num_threads()
+        images = step * self.config.batch
         training = {
             "preset": self.preset.name,
             "images": images,
             "kimg": images / 1000,
             "data": self.dataset.content_hash,
             "licence": self.config.licence,
-            "threads": threads,
+            "threads": torch.get_num_threads(),
         }
         state = snapshot.State(
             tensors=tensors,
-            counters={"threads": threads, "data": self.dataset.content_hash},
+            counters={"data": self.dataset.content_hash, **machine(self.ranks)},
             config=self.config.model_dump(mode="json"),
             preset=self.preset.name,
             step=step,

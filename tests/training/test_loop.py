@@ -11,8 +11,12 @@ import torch
 from ganvas.core import checkpoints
 from ganvas.core.errors import InputError
 from ganvas.training import html, losses, snapshot, train
+from ganvas.training.config import override
+from ganvas.training.distributed import Ranks
 from ganvas.training.errors import TrainingError
+from ganvas.training.presets import PRESETS
 from ganvas.training.report import Reporter
+from ganvas.training.resume import compare
 
 from .image_sets import smooth_images, write_images
 
@@ -313,3 +317,14 @@ def test_a_disk_that_is_full_at_the_start_is_one_sentence(tmp_path, images_zip, 
     monkeypatch.setattr(Reporter, "grid", grid)
     with pytest.raises(TrainingError, match=r"not be written to \(No space left.*no snapshot yet"):
         train(PRESET, images_zip, tmp_path / "run", tiny, say=silent)
+
+
+def test_a_run_that_has_moved_is_told_so(tmp_path, images_zip, tiny):
+    train(PRESET, images_zip, tmp_path, [*tiny, "total_kimg=0.008"], say=silent)
+    state = snapshot.read(snapshot.find_state(tmp_path))
+    config = override(PRESETS[PRESET].config, tiny)
+    same, two = (Ranks(0, world, torch.device("cpu")) for world in (1, 2))
+    torch.set_num_threads(1)
+    assert compare(PRESET, config, state, same) == []
+    expected = ["the last bits of the numbers may differ now (ranks: 2, was 1)"]
+    assert compare(PRESET, config, state, two) == expected

@@ -1,14 +1,18 @@
 """What a run leaves for people: report.html, TensorBoard events, the best snapshot."""
 
+import base64
+import io
 import json
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ganvas.core.errors import InputError
 from ganvas.core.metrics.extractors import load_face_extractor
 from ganvas.training import html, train
-from ganvas.training.report import Headline, best_snapshot, read_log
+from ganvas.training.report import Headline, _duration, best_snapshot, read_log
 
 from .image_sets import write_domains
 from .small_runs import settings_of
@@ -85,6 +89,25 @@ def test_a_map_of_logits_begins_where_they_were_first_counted(run, tmp_path):
     page = html.write_report(*given).read_text()
     chart = re.search(r"aria-label='logits_real: logits over the run'.*?</svg>", page)
     assert chart and ">0.025</text>" in chart[0] and ">0.01</text>" not in chart[0]
+
+
+def test_large_grids_are_embedded_as_jpeg(run, tmp_path):
+    folder, _ = run
+    for name in ("config.json", "log.jsonl"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "samples-0000000048.png")
+    given = (tmp_path, PRESET, Headline("swd_mean", False), {}, CAPTIONS)
+    page = html.write_report(*given).read_text()
+    (data,) = re.findall(r"src='data:image/jpeg;base64,(.*?)'", page)
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert image.format == "JPEG" and image.size == (512, 512)
+    assert len(data) < (tmp_path / "samples-0000000048.png").stat().st_size
+
+
+def test_time_left_is_told_in_units_that_fit():
+    told = [_duration(seconds) for seconds in (0.4, 61, 3599, 3660, 360_000)]
+    assert told == ["0 s", "61 s", "1 h 00 min", "1 h 01 min", "100 h 00 min"]
 
 
 def test_rows_of_a_grid_are_named(tmp_path):
