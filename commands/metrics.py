@@ -18,7 +18,7 @@ def metrics(
         str,
         typer.Argument(
             help="Of fid, kid, is, prdc (these need --features), fd_faces, kd_faces, prdc_faces, "
-            "ppl_faces, swd, diversity; psnr, ssim for a restorer."
+            "ppl_faces (also _z, _end, _crop), swd, diversity; psnr, ssim for a restorer."
         ),
     ],
     fake: Annotated[str, typer.Option(help="A model, or a folder or archive of images.")],
