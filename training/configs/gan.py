@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..config import MAX_CHANNELS, RunConfig
+from ..config import DRY_RESOLUTION, MAX_CHANNELS, RunConfig
 
 Loss = Literal["minimax", "non-saturating", "hinge", "least-squares", "wasserstein", "relativistic"]
 
@@ -110,3 +110,7 @@ class R3ganConfig(GanConfig):
                 "this network starts at 0; r1_gamma and r2_gamma hold it"
             )
         return self
+
+    def dry(self, ranks: int) -> dict[str, object]:
+        """Smaller images, as these networks are as wide at the full size as below."""
+        return super().dry(ranks) | {"resolution": min(self.resolution, DRY_RESOLUTION)}
