@@ -14,7 +14,7 @@ from ..latents import class_labels
 from ..metrics.feature_metrics import PATH_METRICS
 from ..metrics.images import Images
 from ..metrics.swd import PATCH, pyramid_sides
-from ..models.plans import AnyGenerator, is_generator
+from ..models.plans import AnyGenerator, class_fits, is_generator
 from ..restoration import convention_of
 from ..sampling import sample_images
 from .request import PAIR_METRICS, Request, needs_real
@@ -72,8 +72,9 @@ def labels_for(
     """Labels [count, c_dim] of the images that a generator draws, None where it takes none.
 
     They are all of one class, or those of the real images: then both sides hold the same mixture.
+    InfoGAN's categories, which are no classes of the data, are left to its seeds.
     """
-    if generator.config.c_dim == 0 or class_index >= 0 or real is None or real.labels is None:
+    if class_fits(generator, class_index) or real is None or real.labels is None:
         return class_labels(generator, class_index, count)
     return real.labels[:count].float()
 
@@ -122,7 +123,7 @@ def check_sources(request: Request, real: Images | None, fake: Source) -> None:
     elif is_generator(fake.generator):
         config = fake.generator.config
         channels, size = config.img_channels, config.img_resolution
-        _check_class(request.class_index, config.c_dim, real)
+        _check_class(fake.generator, request.class_index, real)
     else:
         raise InputError(f"metrics: expected a generator or a restorer, got a {fake.arch}")
     if not needs_real(names):
@@ -166,12 +167,13 @@ def _check_pyramid(side: int) -> None:
         raise InputError(f"metrics: swd needs images of {PATCH} px or more, got {side} px")
 
 
-def _check_class(class_index: int, classes: int, real: Images | None) -> None:
-    if classes == 0 and class_index >= 0:
+def _check_class(generator: AnyGenerator, class_index: int, real: Images | None) -> None:
+    if class_fits(generator, class_index):
+        return
+    classes = generator.config.c_dim
+    if classes == 0:
         raise InputError(f"metrics: this generator has no classes, got --class {class_index}")
     labels = None if real is None else real.labels
-    if not classes or 0 <= class_index < classes:
-        return
     if class_index < 0 and labels is not None and labels.shape[1] == classes:
         return
     got = f"--class {class_index}"

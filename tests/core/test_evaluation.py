@@ -17,6 +17,7 @@ from ganvas.core.metrics import feature_metrics
 from ganvas.core.metrics.extractors import FACE_FEATURES, FaceExtractor
 from ganvas.core.metrics.images import TensorImages
 from ganvas.core.metrics.result import Result, as_table
+from ganvas.core.models import infogan
 from ganvas.core.models.face_features import FaceFeatures
 from ganvas.core.models.stylegan2 import Generator
 from ganvas.core.models.unet import RestorationUNet
@@ -297,6 +298,20 @@ def test_a_conditional_generator_draws_the_labels_of_the_real_images(
     labelled.labels = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
     with pytest.raises(InputError, match=r"labels of 2 numbers, got labels of 3 numbers"):
         evaluate(request, labelled, conditional)
+
+
+def test_infogan_draws_what_its_seeds_choose(real, small_features, tmp_path):
+    """Its categories are no classes of the data, even where there are as many of them."""
+    network = infogan.Generator(
+        z_dim=8, c_dim=3, num_categories=3, img_resolution=SIZE, channel_base=64
+    )
+    model = _saved(tmp_path / "g.safetensors", "infogan-generator", network)
+    labelled = TensorImages("labelled", real.images(range(COUNT)))
+    labelled.labels = torch.eye(3)[[0] * COUNT]
+    own = TensorImages("fake", torch.stack(list(sample_images(model.generator, range(COUNT)))))
+    request = Request(("swd",), COUNT)
+    drawn = values(evaluate(request, labelled, model))
+    assert drawn == pytest.approx(values(evaluate(request, labelled, own)), rel=1e-3)
 
 
 def test_a_generator_that_draws_nan_is_refused(real, small_features, tmp_path):
