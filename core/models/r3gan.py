@@ -1,4 +1,4 @@
-"""A modern baseline without tricks: R3GAN's networks (Huang et al. 2024, section 4, config E).
+"""A modern baseline without tricks: R3GAN's networks (Huang et al. 2024, config E).
 
 Both networks are plain residual ones: inverted bottlenecks with grouped convolutions (ResNeXt),
 bilinear resampling, no normalisation at all; fix-up initialisation keeps them stable. Written from
