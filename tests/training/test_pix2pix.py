@@ -62,11 +62,6 @@ def test_held_out_pairs_are_translated_better_than_by_the_baselines(tmp_path):
         assert after["l1"] < 0.8 * after[f"l1_{name}"]
 
 
-def test_the_discriminator_sees_input_and_output_together(tmp_path):
-    one = system(write_pairs(tmp_path / "pairs"), tmp_path)
-    assert one.d.config.in_channels == 6
-
-
 @pytest.mark.parametrize("layers,patch", [(1, 16), (2, 34), (3, 70)])
 def test_a_logit_sees_a_patch_of_the_published_size(layers, patch):
     network = PatchGAN(in_channels=1, ndf=2, num_layers=layers, norm="none").double()
