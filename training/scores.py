@@ -15,6 +15,7 @@ from ..core.metrics import (
     pairwise_diversity,
     sliced_wasserstein,
 )
+from ..core.metrics.diversity import SMALL, thumbnails
 from ..core.metrics.extractors import FaceExtractor, load_face_extractor
 from ..core.metrics.modes import Modes
 from ..core.metrics.shares import own_batches
@@ -69,7 +70,10 @@ class Scores:
         said = []
         if "diversity" in values:
             n = min(config.watch_images, most)
-            said.append(f"diversity, modes: {_compared(n, most)}, pixels, halved to 32 px or less.")
+            small = min(SMALL, side)
+            said.append(
+                f"diversity, modes: {_compared(n, most)}, pixels reduced to {small} px by means."
+            )
         if "swd_mean" in values:
             n = min(config.swd_images, most)
             said.append(f"swd: {_compared(n, most)}, pixels at {side} px, not resized.")
@@ -86,10 +90,11 @@ class Scores:
         config = self._config
         values: dict[str, float] = {}
         count = min(max(config.watch_images, config.swd_images), self._feed.count)
-        fakes = self._samples(system, count) if count > 1 else None
+        whole = config.swd_images > 1  # else thumbnails do, which take next to no memory
+        fakes = self._samples(system, count, whole) if count > 1 else None
         if fakes is None:
             return values
-        reals = self._reals(count)
+        reals = self._reals(count, whole)
         if config.watch_images > 1:
             watched = min(config.watch_images, count)
             found = pairwise_diversity(fakes[:watched], reals[:watched])
@@ -148,28 +153,42 @@ class Scores:
             nearest[closer] = reals[index[closer]]
         return torch.cat([fakes, nearest]).mul(2).sub(1)
 
-    def _reals(self, count: int) -> Tensor:
-        """Real images spread over the data, float32 0..1."""
-        return self._images(torch.linspace(0, self._feed.count - 1, count).long())
+    def _reals(self, count: int, whole: bool) -> Tensor:
+        """Real images spread over the data, float32 0..1, whole or as thumbnails."""
+        chosen = torch.linspace(0, self._feed.count - 1, count).long()
+        parts = [self._images(part) for part in chosen.split(_CHUNK)]
+        return torch.cat([part if whole else _reduced(part) for part in parts])
 
     def _images(self, indices: Tensor) -> Tensor:
         """Real images under these numbers, float32 0..1."""
         return self._feed.dataset.images(indices).to(torch.float32).div_(255)
 
-    def _samples(self, system: System, count: int) -> Tensor | None:
-        """Samples 0..count-1, float32 0..1 on the CPU, each rank drawing its share."""
+    def _samples(self, system: System, count: int, whole: bool = True) -> Tensor | None:
+        """Samples 0..count-1, float32 0..1 on the CPU, each rank drawing its share.
+
+        A few are drawn at a time; those that are to be thumbnails become so at once.
+        """
         world = self._ranks.world
         # As many on each rank, so that none is left with nothing to draw.
         own = np.arange(self._ranks.rank, -(-count // world) * world, world)
-        drawn = system.samples(own)
-        if drawn is None:
-            return None
-        drawn = _unit(drawn)
+        parts = []
+        for start in range(0, len(own), _CHUNK):
+            drawn = system.samples(own[start : start + _CHUNK])
+            if drawn is None:
+                return None
+            parts.append((_unit(drawn) if whole else _reduced(_unit(drawn))).cpu())
+        images = torch.cat(parts)
         if world == 1:
-            return drawn.cpu()
-        everything = torch.zeros(len(own) * world, *drawn.shape[1:], device=self._ranks.device)
-        everything[torch.from_numpy(own)] = drawn.to(self._ranks.device)
-        return self._ranks.sum_(everything)[:count].cpu()
+            return images
+        everything = torch.zeros(len(own) * world, *images.shape[1:])
+        everything[torch.from_numpy(own)] = images
+        return self._ranks.sum_(everything)[:count]
+
+
+def _reduced(images: Tensor) -> Tensor:
+    """Thumbnails [N, C, h, w] of images [N, C, H, W], of which further ones are the same."""
+    size = [min(SMALL, side) for side in images.shape[2:]]
+    return thumbnails(images).unflatten(1, (images.shape[1], *size))
 
 
 def _compared(count: int, images: int) -> str:

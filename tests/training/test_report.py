@@ -56,7 +56,8 @@ def test_the_report_shows_everything_and_loads_nothing(run):
 
 def test_the_report_says_how_its_numbers_were_measured(run):
     page = (run[0] / html.REPORT).read_text(encoding="utf-8")
-    assert "diversity, modes: n 20 samples, 20 of 20 training images" in page  # not 256
+    watched = "n 20 samples, 20 of 20 training images, pixels reduced to 8 px by means."
+    assert f"diversity, modes: {watched}" in page  # not 256
     assert "swd: n 8 samples, 8 of 20 training images, pixels at 8 px, not resized." in page
     found = re.search(r"fd_faces: n 12 samples, .*?, resize clean, features ([0-9a-f]{8})\.", page)
     assert found and found[1] == load_face_extractor().weights

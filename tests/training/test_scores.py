@@ -35,7 +35,7 @@ class Copies(System):
 def scores_of(shown, ranks=ALONE, **changes):
     settings = ["resolution=16", "batch=8", *(f"{k}={v}" for k, v in changes.items())]
     config = override(PRESETS["stylegan2-faces-16"].config, settings)
-    feed = Feed(SyntheticImages(16, 400), config, 0, 1)
+    feed = Feed(SyntheticImages(config.resolution, 400), config, 0, 1)
     return Scores(config, feed, ranks), Copies(feed, shown)
 
 
@@ -117,3 +117,17 @@ def test_real_images_visit_nearly_every_mode_and_one_image_a_single_one():
     assert torch.equal(Modes(reals[:300], 15).centres, modes.centres)
     with pytest.raises(ValueError, match=r"expected 15 images or more, got 14"):
         Modes(reals[:14], 15)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_watch_alone_draws_few_images_at_a_time_and_sees_the_same(world, monkeypatch):
+    """256 whole images of 1024 px would be 3 GiB of samples and as much of data on every rank."""
+    monkeypatch.setattr(Ranks, "sum_", lambda self, tensor: tensor)
+    ranks, settings = Ranks(0, world, CPU), {"resolution": 32, "watch_images": 256}
+    whole, system = scores_of(range(400), ranks, **settings, swd_images=256)
+    watch, copies = scores_of(range(400), ranks, **settings)
+    sizes, real = [], system.samples
+    monkeypatch.setattr(copies, "samples", lambda own: sizes.append(len(own)) or real(own))
+    expected, found = whole.measure(system), watch.measure(copies)
+    assert found == pytest.approx({name: expected[name] for name in ("diversity", "modes")})
+    assert max(sizes) <= 64 and sum(sizes) == 256 // world
