@@ -81,7 +81,7 @@ def test_a_run_continues_exactly(run, labelled, tmp_path):
 
 
 def test_a_run_with_labels_cannot_go_on_without(run, labelled):
-    with pytest.raises(InputError, match="continue has conditional=True .now False."):
+    with pytest.raises(InputError, match=r"continue has conditional=True .now False."):
         train(PRESET, labelled, run, [*CONDITIONAL, "conditional=false"], say=silent)
 
 
