@@ -47,8 +47,8 @@ def train(
         typer.Option(
             "--dry-run",
             help="Two steps on synthetic images, every phase among them, with a small batch and, "
-            "where that would be slow, at a low resolution: checks settings and installation, not "
-            "memory or speed. Nothing is kept.",
+            "where that would be slow, at a low resolution: checks settings, installation and "
+            "all of --data but its pixels, not memory or speed. Nothing is kept.",
         ),
     ] = False,
     list_: Annotated[

@@ -47,7 +47,9 @@ class RunConfig(BaseModel):
         description="the half-life is at most this share of the images seen",
     )
     heldout: int = Field(
-        default=0, ge=0, description="last images of the data, kept apart for metrics in the log"
+        default=0,
+        ge=0,
+        description="images of the data, evenly spread, kept apart for metrics in the log",
     )
     mirror: bool = Field(default=True, description="mirror half of the real images")
     seed: int = Field(default=0, ge=0, lt=2**63, description="everything random follows from it")
@@ -132,6 +134,7 @@ class RunConfig(BaseModel):
             "tick_kimg": batch / 1000,
             "init": None,
             "watch_images": 0,
+            "swd_images": min(self.swd_images, 8),
             "report": False,
         }
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from ..core.data import ImageDataset, ImageDomains, open_dataset, open_domains
 from ..core.errors import InputError
 from ..core.progress import progress_bar
-from .feed import Images, SyntheticImages, TwoSets
+from .config import RunConfig
+from .heldout import split
+from .images import Images, SyntheticImages, TwoSets
 
 Needs = Literal["images", "pairs", "domains"]
 """What a system learns from."""
@@ -41,7 +43,9 @@ class _Channels:
         return self._dataset.images(indices)[:, self._channels]
 
 
-def open_images(name: str | Path, resolution: int, cache: Path, needs: Needs) -> Images | TwoSets:
+def open_images(
+    name: str | Path, resolution: int, cache: Path | None, needs: Needs
+) -> Images | TwoSets:
     """Open a data set for a system that learns from `needs`.
 
     Args:
@@ -77,9 +81,24 @@ def two_domains(domains: ImageDomains) -> TwoSets:
     return TwoSets(domains.a, domains.b, False, domains.content_hash)
 
 
-def synthetic_images(resolution: int, needs: Needs) -> Images | TwoSets:
-    """What `--dry-run` takes for data."""
+def stand_in(name: str | Path | None, config: RunConfig, resolution: int) -> Images | TwoSets:
+    """What `--dry-run` learns from: synthetic images, under the labels of the data.
+
+    Args:
+        name: the data, of which all is checked but the pixels; None: images in two classes.
+        config: the settings of the run itself.
+        resolution: side of the images.
+
+    Raises:
+        InputError: the data do not fit the settings.
+    """
+    needs = config.needs
     images = SyntheticImages(resolution)
+    if name is not None:
+        data = open_images(name, config.resolution, None, needs)
+        split(data, config.heldout)
+        images = SyntheticImages(resolution, len(data))
+        images.labels = data.labels
     if needs == "images":
         return images
     return TwoSets(images, images, needs == "pairs", images.content_hash)

@@ -5,90 +5,17 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..core.data import batch_indices, domain_indices, mirror_flags
 from ..core.errors import InputError
 from .config import RunConfig
-from .streams import Stream, normal, numbers, parts
-
-
-class Images(Protocol):
-    """What the loop needs of a data set."""
-
-    content_hash: str
-    resolution: int
-
-    @property
-    def labels(self) -> Tensor | None:
-        """float32 [N, L]."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def images(self, indices: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] under these numbers."""
-        ...
-
-
-class SyntheticImages:
-    """Smooth random colour fields in two classes, for `--dry-run`."""
-
-    content_hash = "synthetic"
-
-    def __init__(self, resolution: int, count: int = 64) -> None:
-        self.resolution = resolution
-        self.labels: Tensor | None = functional.one_hot(torch.arange(count) % 2).float()
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def images(self, indices: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W], a function of each index alone."""
-        coarse = normal(0, Stream.SYNTHETIC, indices.numpy(), (3, 4, 4)).mul(60).add(128)
-        size = (self.resolution, self.resolution)
-        smooth = functional.interpolate(coarse, size, mode="bilinear")
-        return smooth.clamp(0, 255).to(torch.uint8)
-
-
-@dataclass(frozen=True)
-class TwoSets:
-    """Images with targets: the second images of pairs, or those of a second domain.
-
-    Attributes:
-        first: the images.
-        second: the targets.
-        paired: whether target i belongs to image i; else the sets are independent.
-        content_hash: hash of both.
-    """
-
-    first: Images
-    second: Images
-    paired: bool
-    content_hash: str
-
-    @property
-    def resolution(self) -> int:
-        """Side of the images."""
-        return self.first.resolution
-
-    @property
-    def labels(self) -> Tensor | None:
-        """None: labels would belong to one set only."""
-        return None
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def images(self, indices: Tensor) -> Tensor:
-        """Images of the first set, uint8 [B, C, H, W]."""
-        return self.first.images(indices)
+from .heldout import split
+from .images import Images, TwoSets
+from .streams import numbers, parts
 
 
 @dataclass(frozen=True)
@@ -113,13 +40,15 @@ class Feed:
     """Batches of real images by step.
 
     Args:
-        dataset: the images, with or without targets.
+        dataset: the images, with or without targets, some of which are held out.
         config: batch, seed, mirror, grad_accum and workers.
         rank: this process.
         world: number of processes.
 
     Attributes:
-        count: images that are given out: all but the last `config.heldout`.
+        dataset: the images that are given out.
+        heldout: the `config.heldout` images that training never sees.
+        count: images that are given out.
         places: places in the batch of this rank's images, an int64 array for each part.
 
     The result does not depend on `workers`: threads only decode ahead what is a function of the
@@ -130,19 +59,14 @@ class Feed:
     """
 
     def __init__(self, dataset: Images | TwoSets, config: RunConfig, rank: int, world: int) -> None:
-        self.dataset = dataset
-        self.count = len(dataset) - config.heldout
+        self.dataset, self.heldout = split(dataset, config.heldout)
+        self.count = len(self.dataset)
         self._config = config
         all_parts = parts(config.batch, config.group, world * config.grad_accum)
         self.places = all_parts[rank * config.grad_accum :][: config.grad_accum]
         self._pool = ThreadPoolExecutor(config.workers) if config.workers else None
         self._ahead: deque[tuple[int, Future[list[Batch]]]] = deque()
-        for images in self._sets():
-            if len(images) <= config.heldout:
-                raise InputError(
-                    f"train: the data set has {len(images)} images, more than {config.heldout} are "
-                    "needed: as many are held out to measure on (heldout=N sets another number)"
-                )
+        for images in _sets(self.dataset):
             # The first read makes the data set's cache, which the threads then share.
             images.images(torch.zeros(1, dtype=torch.int64))
 
@@ -177,37 +101,13 @@ class Feed:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def heldout(self) -> Tensor:
-        """Numbers of the images that training never sees: int64 [config.heldout]."""
-        return torch.arange(self.count, len(self.dataset))
-
     def heldout_batch(self) -> Batch:
         """The images that training never sees, with their labels and targets."""
-        second = self._sets()[-1]
-        return self._take(
-            self.heldout(), torch.arange(len(second) - self._config.heldout, len(second))
-        )
+        return _first(self.heldout, self._config.heldout)
 
     def first_batch(self, count: int) -> Batch:
         """The first images that are given out, at most `count`, with their labels and targets."""
-        indices = torch.arange(min(count, len(self._sets()[-1]) - self._config.heldout, self.count))
-        return self._take(indices, indices)
-
-    def _sets(self) -> list[Images]:
-        """The images, and the targets where there are any."""
-        if isinstance(self.dataset, TwoSets):
-            return [self.dataset.first, self.dataset.second]
-        return [self.dataset]
-
-    def _take(self, indices: Tensor, others: Tensor) -> Batch:
-        """Images and labels under some numbers, which are also the samples', targets of others."""
-        labels, dataset = self.dataset.labels, self.dataset
-        return Batch(
-            dataset.images(indices),
-            indices.numpy(),
-            None if labels is None else labels[indices],
-            dataset.second.images(others) if isinstance(dataset, TwoSets) else None,
-        )
+        return _first(self.dataset, count)
 
     def _read(self, step: int) -> list[Batch]:
         config = self._config
@@ -218,7 +118,7 @@ class Feed:
         batch = []
         for places in self.places:
             here = torch.from_numpy(places)
-            part = self._take(indices[here], others[here])
+            part = _take(self.dataset, indices[here], others[here])
             flag = flags[here, None, None, None]
             targets = part.targets
             batch.append(
@@ -236,8 +136,29 @@ class Feed:
         config, dataset = self._config, self.dataset
         if not isinstance(dataset, TwoSets) or dataset.paired:
             return indices
-        others = len(dataset.second) - config.heldout
+        others = len(dataset.second)
         return domain_indices(config.seed, step, config.batch, self.count, others)[1]
+
+
+def _sets(dataset: Images | TwoSets) -> list[Images]:
+    """The images, and the targets where there are any."""
+    return [dataset.first, dataset.second] if isinstance(dataset, TwoSets) else [dataset]
+
+
+def _first(dataset: Images | TwoSets, count: int) -> Batch:
+    """The first images, at most `count`, with their labels and targets."""
+    indices = torch.arange(min(count, *map(len, _sets(dataset))))
+    return _take(dataset, indices, indices)
+
+
+def _take(dataset: Images | TwoSets, indices: Tensor, others: Tensor) -> Batch:
+    """Images and labels under some numbers, which are also the samples', targets of others."""
+    return Batch(
+        dataset.images(indices),
+        indices.numpy(),
+        None if dataset.labels is None else dataset.labels[indices],
+        dataset.second.images(others) if isinstance(dataset, TwoSets) else None,
+    )
 
 
 def to_float(images: Tensor, device: torch.device, channels_last: bool) -> Tensor:

@@ -29,7 +29,7 @@ def drawn_labels(feed: Feed, seed: int, sample: np.ndarray) -> Tensor | None:
 def column_labels(feed: Feed, most: int = MAX_COLUMNS) -> Tensor | None:
     """Labels of a grid's columns [K <= most, L], one-hot ones in the order of the classes."""
     labels = feed.dataset.labels
-    return None if labels is None else frequent_labels(labels[: feed.count], most)
+    return None if labels is None else frequent_labels(labels, most)
 
 
 def frequent_labels(labels: Tensor, count: int) -> Tensor:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,8 +15,9 @@ from ..core.errors import InputError
 from ..core.files import check_output_folder
 from . import distributed, snapshot
 from .config import RunConfig, override
-from .data import described, open_images, synthetic_images
+from .data import described, open_images, stand_in
 from .feed import Feed
+from .images import Images, TwoSets
 from .opening import changed_settings
 from .presets import Preset, find_preset
 from .report import Reporter
@@ -63,7 +65,8 @@ def train(
         resume: "auto" continues from `outdir` if it holds a snapshot, on the same data; None starts
             a new run in a folder without one; a path (run folder or training state) continues from
             there, on other data too. Of several ranks, only rank 0 looks there.
-        dry_run: two steps with every phase on synthetic images, files in a temporary folder.
+        dry_run: two steps with every phase on synthetic images, files in a temporary folder; of
+            `data`, where they are named, all is checked but the pixels.
         say: receives the progress lines; None prints them to standard error.
 
     Raises:
@@ -81,10 +84,14 @@ def train(
                 )
             if outdir is None:
                 raise InputError("train: --outdir is missing, the folder of the run")
-            return _run(row, config, ranks, data, Path(outdir), resume, say)
+            folder, needs = Path(outdir), config.needs
+            opened = partial(open_images, data, config.resolution, folder.parent, needs)
+            where = f"files: {folder} (all settings: config.json)"
+            return _run(row, config, ranks, opened, folder, resume, say, [where])
         small = config.model_copy(update=config.dry(ranks.world))
+        opened = partial(stand_in, data, config, small.resolution)
         with tempfile.TemporaryDirectory(prefix="ganvas-dry-run-") as folder:
-            result = _run(row, small, ranks, None, Path(folder), None, say)
+            result = _run(row, small, ranks, opened, Path(folder), None, say, [])
         return TrainingResult(result.outcome, result.images, None, result.folder)
     finally:
         ranks.close()
@@ -94,11 +101,13 @@ def _run(
     preset: Preset,
     config: RunConfig,
     ranks: distributed.Ranks,
-    data: str | Path | None,
+    open_data: Callable[[], Images | TwoSets],
     outdir: Path,
     resume: str | Path | None,
     say: Callable[[str], None] | None,
+    notes: list[str],
 ) -> TrainingResult:
+    """Train on what `open_data` gives; `notes` are the first ones that are printed."""
     try:
         config.check_split(ranks.world)
     except ValueError as error:
@@ -111,12 +120,10 @@ def _run(
     images = config.total_steps * config.batch
     folder = outdir if ranks.main else None
     reporter = Reporter(folder, images, say, config.tensorboard, ranks.device)
-    notes = compare(preset.name, config, state, ranks) if state is not None else []
+    if state is not None:
+        notes += compare(preset.name, config, state, ranks)
 
-    if data is None:
-        dataset = synthetic_images(config.resolution, config.needs)
-    else:
-        dataset = open_images(data, config.resolution, outdir.parent, config.needs)
+    dataset = open_data()
     changed = changed_settings(preset, config)
     require_same_command(preset.name, changed, dataset.content_hash, ranks)
     if state is not None:
@@ -136,8 +143,6 @@ def _run(
         notes.append(
             f"this run is finished ({config.total_kimg:g} kimg); a larger total_kimg=N goes on"
         )
-    if data is not None:
-        notes.insert(0, f"files: {outdir} (all settings: config.json)")
     run.start(first, state_path, notes)
     ticks, snapshots = config.steps(config.tick_kimg), config.steps(config.snapshot_kimg)
     step, outcome = first, "finished"

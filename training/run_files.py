@@ -13,7 +13,8 @@ from ..core.files import atomic_write
 from . import html, snapshot
 from .config import RunConfig
 from .distributed import Ranks
-from .feed import Images, TwoSets, to_float
+from .feed import to_float
+from .images import Images, TwoSets
 from .opening import counted, opening_lines
 from .presets import Preset
 from .report import Reporter

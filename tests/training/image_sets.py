@@ -12,7 +12,8 @@ from ganvas.training import snapshot
 from ganvas.training.config import override
 from ganvas.training.data import open_images
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.feed import Feed
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.systems import build
 

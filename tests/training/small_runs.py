@@ -46,8 +46,8 @@ def settings_of(preset: str) -> list[str]:
 # Narrow networks, and every phase within five steps; for each preset what it has of these.
 _EVERY_PHASE = {
     "resolution": SIZE, "batch": 4, "total_kimg": 0.02, "snapshot_kimg": 0.012,
-    "tick_kimg": 0.004, "ema_kimg": 0.02, "threads": 1, "watch_images": 0, "report": "false",
-    "amp": "none",
+    "tick_kimg": 0.004, "ema_kimg": 0.02, "threads": 1, "watch_images": 0, "swd_images": 0,
+    "report": "false", "amp": "none",
     "z_dim": 4, "w_dim": 4, "mapping_layers": 1, "channel_base": 64, "channel_max": 8,
     "base_channels": 4, "group_width": 4, "num_blocks": 1, "ngf": 4, "ndf": 4, "d_layers": 1,
     "d_channels": 4, "num_levels": 2, "hidden": 8, "d_hidden": 8, "q_hidden": 8, "noise_dim": 4,

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ganvas.cli import main
+from ganvas.core.data import procedural
 from ganvas.training import board, loop
 
 from .image_sets import smooth_images, write_domains, write_images, write_pairs
@@ -65,6 +66,35 @@ def on(data: str, preset: str, *settings: str) -> list[str]:
 def test_labels_are_missing(capsys, preset):
     said = refused(capsys, *on(images("data"), *preset))
     assert "learns from labels, and the data have none" in said
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        (["cgan-64"], "learns from labels, and the data have none"),
+        (["pix2pix-64"], "this preset learns from pairs"),
+        (["dcgan-64", "resolution=64"], "16"),
+        (["vae-64", "resolution=16", "heldout=8"], "has 8 images, more than 8 are needed"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_dry_run_refuses_data_that_the_run_would_refuse(capsys, preset, expected):
+    said = refused(
+        capsys, *preset[:1], "resolution=16", *preset[1:], "--dry-run", "--data", images("data")
+    )
+    assert expected in said
+
+
+def test_a_dry_run_renders_no_faces(capsys, monkeypatch):
+    sizes = []
+    render = procedural.render
+    monkeypatch.setattr(
+        procedural, "render", lambda faces, size: sizes.append(size) or render(faces, size=size)
+    )
+    data = "faces:count=20000,size=16,attr=glasses+smile"
+    settings = ["resolution=16", "channel_base=64"]
+    assert main(["train", "cgan-64", *settings, "--dry-run", "--data", data]) == 0
+    assert set(sizes) <= {32}  # two faces tell which renderer it is
 
 
 def test_labels_of_two_domains_are_not_asked_for(capsys):

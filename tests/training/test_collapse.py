@@ -8,7 +8,8 @@ import torch
 from ganvas.training import train
 from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages, to_float
+from ganvas.training.feed import Feed, to_float
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.scores import Scores, alarms
 from ganvas.training.system import System

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ganvas.core.data import open_dataset
 from ganvas.training.config import override
-from ganvas.training.feed import Feed, TwoSets
+from ganvas.training.feed import Feed
+from ganvas.training.images import TwoSets
 from ganvas.training.presets import PRESETS
 
 from .image_sets import smooth_images, write_images
@@ -97,9 +98,13 @@ def test_each_epoch_shows_every_image_once_and_none_held_out(count, heldout, wor
     data = Numbered(count + heldout)
     rows = drawn(data, configured(heldout=heldout), world, range(STEPS))
     seen = [int(row[3]) for row in rows]
+    with closing(Feed(data, configured(heldout=heldout), 0, 1)) as feed:
+        apart = set(feed.heldout_batch().labels[:, 0].int().tolist())
+    assert len(apart) == heldout
+    assert apart.isdisjoint(seen)
     for epoch in range(len(seen) // count):
-        assert sorted(seen[epoch * count : (epoch + 1) * count]) == list(range(count))
-    assert max(seen) < count
+        once = seen[epoch * count : (epoch + 1) * count]
+        assert sorted(once) == sorted(set(range(count + heldout)) - apart)
     assert all(int(row[1].min()) == int(row[3]) for row in rows)  # labels go with their images
 
 

@@ -22,7 +22,8 @@ from ganvas.training.batch_norm import calibrate
 from ganvas.training.config import override
 from ganvas.training.configs.gan import Loss
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.feed import Feed
+from ganvas.training.images import SyntheticImages
 from ganvas.training.labels import frequent_labels
 from ganvas.training.losses import LOSSES
 from ganvas.training.presets import PRESETS

@@ -15,7 +15,8 @@ from ganvas.core.sampling import sample_images
 from ganvas.training import snapshot, train
 from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.feed import Feed
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.streams import Stream
 from ganvas.training.systems import build

@@ -13,7 +13,8 @@ from ganvas.training import snapshot, train
 from ganvas.training.config import override
 from ganvas.training.configs.progressive import Stage
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.feed import Feed
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.systems import build
 from ganvas.training.systems.progressive import at_stage

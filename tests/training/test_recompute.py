@@ -8,7 +8,8 @@ from ganvas.core.errors import InputError
 from ganvas.training import regularisers, train
 from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.feed import Feed
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.systems import build
 

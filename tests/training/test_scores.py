@@ -6,7 +6,8 @@ import torch
 from ganvas.core.metrics.modes import Modes
 from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages, to_float
+from ganvas.training.feed import Feed, to_float
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.scores import Scores, alarms
 from ganvas.training.system import System

@@ -9,7 +9,8 @@ from ganvas.cli import main
 from ganvas.core.images import save_png
 from ganvas.training.config import override
 from ganvas.training.distributed import RankLostError, Ranks
-from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.feed import Feed
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.scores import Scores
 
@@ -20,7 +21,8 @@ COUNT = 40
 MEASURE = """
 import torch
 from ganvas.training.config import override
-from ganvas.training.feed import Feed, SyntheticImages, to_float
+from ganvas.training.feed import Feed, to_float
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.scores import Scores
 from ganvas.training.system import System

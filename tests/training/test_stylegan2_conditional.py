@@ -19,7 +19,8 @@ from ganvas.training import snapshot, train
 from ganvas.training.config import override
 from ganvas.training.data import open_images
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.feed import Feed
+from ganvas.training.images import SyntheticImages
 from ganvas.training.mixing import mixed_styles
 from ganvas.training.presets import PRESETS
 from ganvas.training.streams import Stream

@@ -12,7 +12,8 @@ from ganvas.core.models.layers import upsample
 from ganvas.training import snapshot, train
 from ganvas.training.config import override
 from ganvas.training.distributed import Ranks
-from ganvas.training.feed import Feed, SyntheticImages
+from ganvas.training.feed import Feed
+from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
 from ganvas.training.systems.stylegan2 import StyleGAN2System
 from ganvas.training.transfer import initialise

@@ -184,7 +184,7 @@ def test_a_heavy_price_makes_the_posterior_collapse_and_the_log_says_so():
 def test_labels_decide_what_is_drawn(tmp_path):
     """Images of the two classes differ in colour: samples take the colour of their label."""
     data = write_labelled(tmp_path / "two.zip", 72)
-    one = system("cvae-64", "beta=30", "z_dim=2", data=data, folder=tmp_path)
+    one = system("cvae-64", "beta=30", "z_dim=2", "lr=0.005", data=data, folder=tmp_path)
     for step in range(200):
         one.step(step)
     z = normal(0, Stream.EVALUATE, np.arange(32), (2,))

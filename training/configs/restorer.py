@@ -35,7 +35,9 @@ class RestorerConfig(RunConfig):
     spread: float = Field(default=0.8, ge=0, le=1, description="how far they lie around it")
     clean_share: float = Field(default=0.1, ge=0, le=1, description="share of inputs left clean")
     heldout: int = Field(
-        default=64, ge=2, description="last faces of the data, kept apart for the PSNR in the log"
+        default=64,
+        ge=2,
+        description="faces of the data, evenly spread, kept apart for the PSNR in the log",
     )
 
     def dry(self, ranks: int) -> dict[str, object]:

@@ -39,7 +39,9 @@ class TranslationConfig(RunConfig):
     )
     ema_kimg: float = Field(default=1.0, ge=0, description="half-life of the weight average")
     heldout: int = Field(
-        default=64, ge=2, description="last images of the data, kept apart for errors in the log"
+        default=64,
+        ge=2,
+        description="images of the data, evenly spread, kept apart for errors in the log",
     )
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ class AutoencoderConfig(RunConfig):
     heldout: int = Field(
         default=256,
         ge=2,
-        description="last images of the data, kept apart for the bound in the log",
+        description="images of the data, evenly spread, kept apart for the bound in the log",
     )
 
     def dry(self, ranks: int) -> dict[str, object]:

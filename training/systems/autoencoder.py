@@ -91,10 +91,8 @@ class AutoencoderSystem(System):
 
     def heldout(self) -> tuple[Tensor, Tensor | None, np.ndarray]:
         """Images -1..1 that training never sees, their labels, and their numbers."""
-        indices = self.feed.heldout()
-        labels = self.feed.dataset.labels
-        c = None if labels is None else labels[indices]
-        return self.reals(self.feed.dataset.images(indices)), self._used(c), indices.numpy()
+        batch = self.feed.heldout_batch()
+        return self.reals(batch.images), self._used(batch.labels), batch.sample
 
     def _used(self, labels: Tensor | None) -> Tensor | None:
         if not self.config.conditional or labels is None:

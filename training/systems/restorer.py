@@ -180,9 +180,9 @@ class _Heldout:
     """Faces that training never sees, damaged once: clean and bad [n, 3, H, W] in 0..1."""
 
     def __init__(self, config: RestorerConfig, feed: Feed) -> None:
-        indices = feed.heldout()
-        self.clean = feed.dataset.images(indices).to(torch.float32).div_(255)
-        own = seeds(config.seed, Stream.HELDOUT, indices.numpy())
+        batch = feed.heldout_batch()
+        self.clean = batch.images.to(torch.float32).div_(255)
+        own = seeds(config.seed, Stream.HELDOUT, batch.sample)
         damage = sample_degradations(own, PRESETS[config.strength])
         self.bad = degrade(self.clean, damage, own)
         self.baselines = {

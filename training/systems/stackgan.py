@@ -227,8 +227,7 @@ def _check_labels_differ(feed: Feed) -> None:
     """Refuse labels among which there is no wrong one."""
     labels = feed.dataset.labels
     assert labels is not None  # as feed.label_dim has been asked
-    own = labels[: feed.count]
-    if bool((own == own[0]).all()):
+    if bool((labels == labels[0]).all()):
         raise InputError(
             "train: StackGAN shows its discriminators images under labels of others, expected two "
             f"labels or more, got the same one for all {feed.count} images"
