@@ -43,16 +43,15 @@ def metrics(
     """Measure a model or a set of images against real images. Under torchrun on several GPUs."""
     from tqdm import tqdm
 
-    from ..core.errors import OperationError
     from ..core.evaluation import Request, evaluate_files, parse_names
     from ..core.files import atomic_write, check_output_file
-    from ..training.distributed import RankLostError, start
+    from ..training.distributed import start
 
     request = Request(parse_names(names), count, seed, features, resize, class_index)
     if json_ is not None:
         check_output_file(json_)
     with (
-        closing(start(device)) as ranks,
+        closing(start(device, "metrics", when_lost="nothing was measured")) as ranks,
         tqdm(unit="image", leave=False, disable=None if ranks.main else True) as bar,
     ):
 
@@ -63,13 +62,7 @@ def metrics(
             bar.total = total
             bar.update(done - bar.n)
 
-        try:
-            found = evaluate_files(request, real, fake, str(ranks.device), advance, ranks)
-        except RankLostError as error:
-            raise OperationError(
-                f"metrics: rank {ranks.rank} of {ranks.world} lost contact with another one, which "
-                "has said why; nothing was measured"
-            ) from error
+        found = evaluate_files(request, real, fake, str(ranks.device), advance, ranks)
     if not ranks.main:
         return
     if json_ is not None:

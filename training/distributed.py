@@ -31,12 +31,13 @@ TIMEOUT = timedelta(minutes=10)
 """After which a rank that does not answer is given up."""
 BUCKET_BYTES = 32 * 2**20
 """Gradients are averaged in messages of about this size, so that no copy of all is made."""
+SNAPSHOT_LEFT = "the last snapshot is intact, start the same command again to continue from it"
 _ERROR = "error"
 _runs = count()
 
 
 class RankLostError(TrainingError):
-    """Another process of the run died or stopped answering."""
+    """Another process died or stopped answering."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,15 @@ class Ranks:
         rank: 0 writes files.
         world: number of processes; with 1 no process group exists and every method is free.
         device: where this process computes.
+        command: of `ganvas` that runs, which messages begin with.
+        when_lost: what a message says of the work when another rank is lost.
     """
 
     rank: int
     world: int
     device: torch.device
+    command: str = "train"
+    when_lost: str = SNAPSHOT_LEFT
 
     @property
     def main(self) -> bool:
@@ -115,7 +120,8 @@ class Ranks:
         self._talk(lambda: dist.all_reduce(bounds, dist.ReduceOp.MAX))
         if bounds[0] != -bounds[1]:
             raise InputError(
-                f"train: expected the same {what} on every rank, rank {self.rank} has {value}"
+                f"{self.command}: expected the same {what} on every rank, "
+                f"rank {self.rank} has {value}"
             )
 
     def from_main(self, call: Callable[[], Any]) -> Any:
@@ -172,12 +178,12 @@ class Ranks:
     def _lost(self, error: RuntimeError) -> RankLostError:
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no details"
         return RankLostError(
-            f"train: rank {self.rank} of {self.world} lost contact with another rank ({first}); "
-            "the last snapshot is intact, start the same command again to continue from it"
+            f"{self.command}: rank {self.rank} of {self.world} lost contact with another rank "
+            f"({first}); {self.when_lost}"
         )
 
 
-def start(device: str) -> Ranks:
+def start(device: str, command: str = "train", when_lost: str = SNAPSHOT_LEFT) -> Ranks:
     """Join the process group that torchrun describes in the environment, or run alone.
 
     Each run of a process, and each restart by torchrun, has a group under names of its own in
@@ -187,19 +193,22 @@ def start(device: str) -> Ranks:
     Args:
         device: auto, cpu, cuda or cuda:N (N only without torchrun, where each rank has the GPU of
             its number on its machine).
+        command: as in `Ranks`.
+        when_lost: likewise.
 
     Raises:
         InputError: the device is not available, or the environment is malformed.
     """
-    world, rank = _environment("WORLD_SIZE", 1), _environment("RANK", 0)
+    world, rank = _environment("WORLD_SIZE", 1, command), _environment("RANK", 0, command)
     if world > 1 and device != "cpu" and torch.cuda.is_available():
-        device = _own_gpu(device)
+        device = _own_gpu(device, command)
     local = torch.device(choose_device(device))
     if world == 1:
-        return Ranks(0, 1, local)
+        return Ranks(0, 1, local, command, when_lost)
     if local.type == "cuda":
         torch.cuda.set_device(local)
-    names = f"restart{_environment('TORCHELASTIC_RESTART_COUNT', 0)}-run{next(_runs)}"
+    restart = _environment("TORCHELASTIC_RESTART_COUNT", 0, command)
+    names = f"restart{restart}-run{next(_runs)}"
     try:
         store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
         dist.init_process_group(
@@ -211,24 +220,24 @@ def start(device: str) -> Ranks:
         )
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"train: rank {rank} of {world} could not join the others "
+            f"{command}: rank {rank} of {world} could not join the others "
             f"({str(error).splitlines()[0][:200]}); start every rank with torchrun"
         ) from error
-    return Ranks(rank, world, local)
+    return Ranks(rank, world, local, command, when_lost)
 
 
-def _own_gpu(device: str) -> str:
+def _own_gpu(device: str, command: str) -> str:
     """The GPU of this rank: that of its number on this machine."""
-    number, gpus = _environment("LOCAL_RANK", 0), torch.cuda.device_count()
+    number, gpus = _environment("LOCAL_RANK", 0, command), torch.cuda.device_count()
     if ":" in device:
         raise InputError(
-            f"train: device={device} is for one process; under torchrun each rank takes the GPU of "
-            "its own number (device=cuda)"
+            f"{command}: device={device} is for one process; under torchrun each rank takes the "
+            "GPU of its own number (device=cuda)"
         )
     if number >= gpus:
         raise InputError(
-            f"train: expected a GPU for each rank of this machine, got rank {number} (from 0) and "
-            f"{gpus} GPUs; start torchrun with --nproc-per-node={gpus}, or train with device=cpu"
+            f"{command}: expected a GPU for each rank of this machine, got rank {number} (from 0) "
+            f"and {gpus} GPUs; start torchrun with --nproc-per-node={gpus}, or choose device=cpu"
         )
     return f"cuda:{number}"
 
@@ -246,8 +255,8 @@ def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     return buckets
 
 
-def _environment(name: str, default: int) -> int:
+def _environment(name: str, default: int, command: str) -> int:
     text = os.environ.get(name, str(default))
     if not text.isdigit():
-        raise InputError(f"train: environment variable {name} must be a number, got {text!r}")
+        raise InputError(f"{command}: environment variable {name} must be a number, got {text!r}")
     return int(text)

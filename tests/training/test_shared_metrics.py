@@ -1,6 +1,7 @@
 """`ganvas metrics` and the metrics of a run give under torchrun what one process gives."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from ganvas.cli import main
 from ganvas.core.images import save_png
 from ganvas.training.config import override
-from ganvas.training.distributed import RankLostError, Ranks
+from ganvas.training.distributed import Ranks
 from ganvas.training.feed import Feed
 from ganvas.training.images import SyntheticImages
 from ganvas.training.presets import PRESETS
@@ -119,14 +120,26 @@ def test_more_ranks_than_images_leave_the_last_without_features(monkeypatch):
 
 
 def test_a_lost_rank_ends_the_measurement_in_one_sentence(monkeypatch, capsys):
-    def lose(*_):
-        raise RankLostError("train: rank 0 of 2 lost contact with another rank (closed)")
+    def fail(tensor: torch.Tensor) -> None:
+        raise RuntimeError("closed")
 
+    def lose(request, real, fake, device, progress, ranks):
+        replace(ranks, world=2).wait()
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", fail)
     monkeypatch.setattr("ganvas.core.evaluation.evaluate_files", lose)
     assert main(["metrics", "swd", "--real", "a", "--fake", "b", "--device", "cpu"]) == 1
     said = capsys.readouterr()
     assert said.err == (
-        "ganvas: metrics: rank 0 of 1 lost contact with another one, which has said why; nothing "
-        "was measured\n"
+        "ganvas: metrics: rank 0 of 2 lost contact with another rank (closed); nothing was "
+        "measured\n"
     )
     assert said.out == ""
+
+
+def test_a_malformed_environment_is_told_by_the_command_that_ran(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    assert main(["metrics", "swd", "--real", "a", "--fake", "b"]) == 2
+    assert capsys.readouterr().err == (
+        "ganvas: metrics: environment variable WORLD_SIZE must be a number, got 'two'\n"
+    )
