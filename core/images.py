@@ -8,7 +8,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -74,9 +74,13 @@ def read_image(
 
 @contextmanager
 def open_image(
-    source: Path | BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS
+    source: Path | BinaryIO,
+    name: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: Sequence[str] = FORMATS,
 ) -> Iterator[Image.Image]:
-    """Open an image of one of `FORMATS`; its size is checked, and its pixels are not yet decoded.
+    """Open an image of one of `formats`; its size is checked, and its pixels are not yet decoded.
 
     Whatever Pillow raises inside the block becomes one sentence that begins with `name`.
 
@@ -84,7 +88,7 @@ def open_image(
         InputError: not an image, damaged, or more than `max_pixels` pixels.
     """
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with Image.open(source, formats=formats) as image:
             if image.width * image.height > max_pixels:
                 raise InputError(
                     f"{name}: {image.width} x {image.height} pixels, at most {max_pixels} accepted"
@@ -95,7 +99,7 @@ def open_image(
     except Image.DecompressionBombError:
         raise InputError(f"{name}: more than the {max_pixels} pixels accepted") from None
     except UnidentifiedImageError:
-        raise InputError(f"{name}: not an image ({', '.join(FORMATS)} are read)") from None
+        raise InputError(f"{name}: not an image ({', '.join(formats)} are read)") from None
     except DECODING_ERRORS as error:
         sentence = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise InputError(f"{name}: damaged image ({sentence})") from error

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ..errors import InputError
-from ..images import DECODING_ERRORS
+from ..images import open_image
 
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -52,32 +52,20 @@ class Conversion:
 
 @contextmanager
 def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
-    """The file opened by PIL, every complaint of PIL turned into one InputError."""
-    try:
-        with warnings.catch_warnings():
-            # Damage in mere metadata does not matter, damage in pixels raises.
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                yield image
-    except InputError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{name}: more than {MAX_PIXELS} pixels") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not an image ({', '.join(_FORMATS)} are read)") from error
-    except DECODING_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{name}: damaged image ({reason})") from error
+    """The file as `open_image` opens it, without PIL's warnings."""
+    with warnings.catch_warnings():
+        # Damage in mere metadata does not matter, damage in pixels raises.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        opened = open_image(io.BytesIO(data), name, max_pixels=MAX_PIXELS, formats=_FORMATS)
+        with opened as image:
+            yield image
 
 
 def _check(
     image: Image.Image, data: bytes, name: str, conversion: Conversion | None
 ) -> tuple[int, int]:
     """Size (width, height) after the EXIF rotation, once the format is found acceptable."""
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{name}: {width}x{height} is more than {MAX_PIXELS} pixels")
     # A phone's multi-picture JPEG holds the photograph first, then previews or a depth map.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1 and (conversion is None or not conversion.first_frame):
@@ -92,8 +80,8 @@ def _check(
     if image.mode not in _CONVERTED_MODES and not _is_deep(image):
         raise InputError(f"{name}: pixels of mode {image.mode} have no known range")
     if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
-        return height, width
-    return width, height
+        return image.height, image.width
+    return image.size
 
 
 def _is_deep(image: Image.Image) -> bool:
