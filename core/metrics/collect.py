@@ -66,7 +66,7 @@ class Collected:
         """Add what the other processes gathered; every one of them must call this."""
         if group.world == 1:
             return
-        count = torch.tensor([float(self.count)])
+        count = torch.tensor([self.count])
         add_up(group, count)
         self.count = int(count)
         if self._rows is not None:

@@ -63,7 +63,7 @@ def own_batches(group: Group, count: int, size: int) -> Iterator[range]:
 
 
 def add_up(group: Group, tensor: Tensor) -> None:
-    """Sum a contiguous tensor over the processes, in place, some 2**26 numbers at a time."""
+    """Sum a contiguous tensor over the processes, in place, in messages of `MESSAGE_NUMBERS`."""
     if group.world > 1:
         for part in tensor.view(-1).split(MESSAGE_NUMBERS):
             part.copy_(group.sum_(part.to(group.device)))
