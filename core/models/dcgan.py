@@ -156,11 +156,12 @@ class Discriminator(nn.Module):
         self._appends = c_dim > 0 and labels == "concat"
         before = img_channels + (c_dim if self._appends else 0)
         layers: list[nn.Module] = []
+        # Batch normalisation takes a bias away again. Without one, layer normalisation would make
+        # the logit blind to the contrast of an image.
+        bias = norm != "batch"
         for level, channels in enumerate(widths):
-            first = level == 0
-            bias = norm == "none" and not first
             layers.append(nn.Conv2d(before, channels, 4, 2, 1, bias=bias))
-            if not first:
+            if level > 0:
                 layers.append(norm_layer(norm, channels))
             layers.append(nn.LeakyReLU(_SLOPE))
             before = channels

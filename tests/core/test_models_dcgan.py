@@ -89,6 +89,13 @@ def test_layer_norm_normalises_each_sample():
     torch.testing.assert_close(x.std(dim=[1, 2, 3], correction=0), torch.ones(2), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+def test_every_discriminator_sees_the_contrast_of_an_image(norm):
+    network = randomised(Discriminator(norm=norm, **SMALL)).eval()
+    img = normal(4, 3, 16, 16)
+    assert float((network(img / 4) - network(img)).abs().min()) > 1e-3
+
+
 def test_discriminator_config_round_trip():
     changes = {"c_dim": 2, "img_resolution": 32, "img_channels": 1, "channel_base": 96,
                "channel_max": 10, "norm": "layer", "labels": "projection"}  # fmt: skip
