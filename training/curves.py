@@ -80,9 +80,12 @@ def steps(
 
 
 def heat_map(
-    title: str, columns: Sequence[Sequence[float]], x_range: tuple[float, float],
-    y_range: tuple[float, float], x_label: str = "kimg",
-) -> str:  # fmt: skip
+    title: str,
+    columns: Sequence[Sequence[float]],
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    x_label: str = "kimg",
+) -> str:
     """Histograms side by side, a column each, the brighter the greater a bin's share."""
     counts = np.array(columns, dtype=np.float64)
     groups = np.array_split(counts, min(len(counts), WIDTH - _LEFT - _RIGHT))
