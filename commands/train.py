@@ -1,6 +1,5 @@
 """The `ganvas train` command."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -85,5 +84,5 @@ def train(
     )
     if result.outcome == "interrupted":
         raise KeyboardInterrupt
-    if result.model is not None and os.environ.get("RANK", "0") == "0":
+    if result.model is not None:
         print(result.model)

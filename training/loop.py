@@ -36,7 +36,8 @@ class TrainingResult:
     Attributes:
         outcome: "finished" or "interrupted" (Ctrl-C; a snapshot was written first).
         images: images shown in the whole run.
-        model: the newest model file; None after a dry run, whose files are gone.
+        model: the newest model file; None after a dry run, whose files are gone, and on ranks but
+            rank 0, whose machine may not have it.
         folder: the run's folder.
     """
 
@@ -160,4 +161,5 @@ def _run(
                 outcome = "interrupted"
                 reporter.say("interrupted; the same command continues this run")
                 break
-    return TrainingResult(outcome, step * config.batch, outdir / snapshot.MODEL, outdir)
+    model = outdir / snapshot.MODEL if ranks.main else None
+    return TrainingResult(outcome, step * config.batch, model, outdir)

@@ -36,11 +36,12 @@ own = f"{folder}/machine{rank}"
 def told(number, kind, **given):
     wanted = dict(data=data, outdir=own, overrides=settings) | given
     try:
-        train("stylegan2-faces-16", say=lambda text: None, **wanted)
+        result = train("stylegan2-faces-16", say=lambda text: None, **wanted)
     except kind as error:
         with open(f"{folder}/said{rank}.txt", "a") as file:
             file.write(f"{number}: {error}\\n")
         return True
+    assert (result.model is None) == (rank > 0)
     return False
 
 
