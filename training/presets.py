@@ -141,19 +141,24 @@ def _pggan(resolution: int, batch: int, phase_kimg: float, channel_max: int) -> 
 
 
 def _stylegan1(
-    resolution: int, batch: int, phase_kimg: float, channel_max: int, w_dim: int
+    resolution: int,
+    batch: int,
+    phase_kimg: float,
+    channel_max: int,
+    lr: float = 0.001,
+    r1_gamma: float = 10.0,
 ) -> StyleGAN1Config:
-    """Non-saturating loss with R1 of weight 10, as published."""
+    """Non-saturating loss with R1, of weight 10 as published, where nothing else is said."""
     return StyleGAN1Config(
         resolution=resolution,
         batch=batch,
-        lr=0.001,
-        z_dim=w_dim,
-        w_dim=w_dim,
+        lr=lr,
+        z_dim=channel_max,
+        w_dim=channel_max,
         channel_base=16 * channel_max,
         channel_max=channel_max,
         loss="non-saturating",
-        r1_gamma=10.0,
+        r1_gamma=r1_gamma,
         ema_kimg=10,
         swd_images=_compared(resolution),
         amp="bf16",
@@ -210,15 +215,15 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "stylegan1-64",
             "StyleGAN1 grown from 8 to 64 px, small enough for two CPU cores",
-            _stylegan1(resolution=64, batch=32, phase_kimg=40, channel_max=128, w_dim=128),
+            _stylegan1(
+                resolution=64, batch=32, phase_kimg=40, channel_max=128, lr=0.002, r1_gamma=0.1
+            ),
         ),
         *(
             Preset(
                 f"stylegan1-{resolution}",
                 f"StyleGAN1 grown from 8 to {resolution} px, published widths, for a GPU",
-                _stylegan1(
-                    resolution=resolution, batch=batch, phase_kimg=600, channel_max=512, w_dim=512
-                ),
+                _stylegan1(resolution=resolution, batch=batch, phase_kimg=600, channel_max=512),
             )
             for resolution, batch in ((256, 16), (1024, 16))
         ),
