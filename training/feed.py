@@ -90,9 +90,9 @@ class Feed:
         """
         if self.dataset.labels is None:
             raise InputError(
-                "train: this preset learns from labels, and the data have none "
-                "(expected a dataset.json with labels, folder:PATH,labels=folders, or attributes "
-                "such as faces:count=20000,attr=glasses+smile)"
+                "train: this preset learns from labels, and the data have none (expected a "
+                "dataset.json with labels, folders as classes by photos,labels=folders, or "
+                "attributes by faces.zip,attr=glasses+smile or faces:count=20000,attr=glasses)"
             )
         return self.dataset.labels.shape[1]
 

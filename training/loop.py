@@ -78,6 +78,7 @@ def train(
     config = override(row.config, overrides)
     ranks = distributed.start(config.device)
     try:
+        ranks.from_main(lambda: _check_start(config))
         if not dry_run:
             if data is None:
                 raise InputError(
@@ -96,6 +97,12 @@ def train(
         return TrainingResult(result.outcome, result.images, None, result.folder)
     finally:
         ranks.close()
+
+
+def _check_start(config: RunConfig) -> None:
+    """Refuse at once, before data are read, to start from what is not there."""
+    if config.init is not None and not Path(config.init).exists():
+        raise InputError(f"train: init={config.init}: no such run folder or model file")
 
 
 def _run(

@@ -129,7 +129,10 @@ def compare(preset: str, config: RunConfig, state: snapshot.State, ranks: Ranks)
     fixed = [key for key in changed if key in _IDENTITY]
     if fixed:
         text = ", ".join(f"{key}={state.config[key]} (now {now[key]})" for key in fixed)
-        raise InputError(f"train: the run to continue has {text}; start a new one to change that")
+        raise InputError(
+            f"train: the run to continue has {text}; repeat its settings (its config.json has them "
+            "all), or start a new run to change them"
+        )
     said = [key for key in changed if key not in _FREE]
     notes = [f"continuing with {key}={now[key]}, was {state.config[key]}" for key in said]
     moved = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,9 +27,9 @@ def chosen_attributes(text: str | None, columns: Sequence[str], where: str) -> l
     known = {name.lower(): place for place, name in enumerate(columns)}
     unknown = [name for name in wanted if name.lower() not in known]
     if unknown:
-        raise InputError(
-            f"{where}: attr {unknown[0]!r} is unknown, expected of {', '.join(columns)}"
-        )
+        near = difflib.get_close_matches(unknown[0], columns, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"expected of {', '.join(columns)}"
+        raise InputError(f"{where}: attr {unknown[0]!r} is unknown, {hint}")
     places = [known[name.lower()] for name in wanted]
     if len(set(places)) != len(places):
         raise InputError(f"{where}: attr names an attribute twice")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError, printable
 from ..files import check_input_file, kind_of
-from .attributes import label_by_attributes
+from .attributes import chosen_attributes, label_by_attributes
 from .celeba import IMAGES, celeba_layout
 from .dataset import CACHE_BYTES, ImageDataset
 from .description import LABEL_FILE, MAX_LABEL_BYTES, describe, parse_object
@@ -205,6 +205,7 @@ def open_source(name: str | Path, opening: Opening) -> Source:
 
 
 def _faces(name: str, opening: Opening) -> Source:
+    from ..faces import PARAMETERS
     from .procedural import FacesSource, FacesSpec, cached_zip
 
     if len(name) > _MAX_FACES:
@@ -215,6 +216,8 @@ def _faces(name: str, opening: Opening) -> Source:
     if len(chosen) > 1:
         raise InputError(f"{name}: attr is repeated, expected it once")
     attributes = chosen[0].strip().removeprefix("attr=") if chosen else None
+    if attributes is not None:  # before minutes of rendering
+        chosen_attributes(attributes, [parameter.name for parameter in PARAMETERS], str(faces))
     if opening.cache is None:
         if opening.channels == 1:
             raise InputError(f"{faces}: procedural faces have colours, expected channels=3")

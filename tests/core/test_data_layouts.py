@@ -169,7 +169,7 @@ def test_celeba_as_it_is_downloaded(celeba, tmp_path):
         ("splt=train", "'splt' is unknown or repeated, expected keys of split, attr, crop"),
         ("split=train,split=val", "repeated"),
         ("split=dev", "split must be one of train, val, test, all"),
-        ("attr=Smilling", "attr 'Smilling' is unknown, expected of Smiling, Male, Young"),
+        ("attr=Smilling", "attr 'Smilling' is unknown, did you mean Smiling?"),
         ("attr=Male+Male", "twice"),
         ("size=big", "size must be a whole number of 1..8192"),
         ("size=0", "size must be"),

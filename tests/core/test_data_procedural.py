@@ -236,3 +236,9 @@ def test_annotations_are_plain_json(archive):
     assert content["faces"]["landmarks"] == list(LANDMARKS)
     assert content["faces"]["segments"] == list(SEGMENTS)
     assert GROUP == 16
+
+
+def test_a_misspelt_attribute_is_named_before_faces_are_rendered(tmp_path):
+    with pytest.raises(InputError, match="attr 'smyle' is unknown, did you mean smile?"):
+        open_dataset("faces:count=20000,size=16,attr=glasses+smyle", cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []

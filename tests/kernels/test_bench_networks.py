@@ -94,7 +94,7 @@ def test_threads_are_given_back(monkeypatch):
         (["--device", "tpu"], "expected auto, cpu"),
         (["--device", "cuda:99"], "not available"),
         (["--json", "/dev/null/x"], "/dev/null"),
-        (["--threads", "two"], "valid integer"),
+        (["--threads", "two"], "--threads: expected a whole number, got 'two'"),
         (["--wrong"], "--wrong"),
     ],
     ids=str,

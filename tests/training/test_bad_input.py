@@ -224,7 +224,7 @@ def test_a_file_of_another_system_starts_nothing(capsys, tmp_path):
     said = refused(capsys, *on(data, "stylegan2-faces-16", *NARROW), *resumed)
     assert "the run to continue is mlp-gan, not stylegan2-faces-16" in said
     for changed, expected in (
-        ("batch=8", "has batch=4 (now 8); start a new one to change that"),
+        ("batch=8", "has batch=4 (now 8); repeat its settings"),
         ("hidden=8", "the state belongs to other networks"),
     ):
         said = refused(capsys, *other, changed)

@@ -346,8 +346,8 @@ def test_samples_come_nearer_to_unseen_images_than_the_mean_does(preset, steps, 
     """The small form of the check on faces below."""
     data = Washes(8, 384)
     one = system(preset, *extra, "batch=32", "heldout=128", "ema_kimg=0.3", "z_dim=16", data=data)
-    reals = data.images(one.feed.heldout()).float() / 255
-    seen = data.images(torch.arange(256)).float() / 255
+    reals = one.feed.heldout_batch().images.float() / 255
+    seen = one.feed.first_batch(256).images.float() / 255
     number = np.arange(128)
     before = score(one.samples(number).add(1).div(2), reals)
     for step in range(steps):

@@ -34,6 +34,7 @@ class Copies(System):
 
 
 def scores_of(shown, ranks=ALONE, **changes):
+    changes = {"swd_images": 0} | changes
     settings = ["resolution=16", "batch=8", *(f"{k}={v}" for k, v in changes.items())]
     config = override(PRESETS["stylegan2-faces-16"].config, settings)
     feed = Feed(SyntheticImages(config.resolution, 400), config, 0, 1)
