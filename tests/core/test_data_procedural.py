@@ -239,6 +239,6 @@ def test_annotations_are_plain_json(archive):
 
 
 def test_a_misspelt_attribute_is_named_before_faces_are_rendered(tmp_path):
-    with pytest.raises(InputError, match="attr 'smyle' is unknown, did you mean smile?"):
+    with pytest.raises(InputError, match=r"attr 'smyle' is unknown, did you mean smile\?"):
         open_dataset("faces:count=20000,size=16,attr=glasses+smyle", cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
