@@ -35,6 +35,13 @@ TINY = [
 ]
 
 BIND = f"import runpy; runpy.run_path({str(ROOT / 'tests' / 'conftest.py')!r})\n"
+RANK_END = """
+import os, sys
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(0)
+"""
+# A rank ends at once, as under `ganvas.cli`, which says why.
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +72,7 @@ def run_child():
         source: str, *arguments: str, module: tuple[str, ...] = (), folder: Path
     ) -> subprocess.CompletedProcess[str]:
         script = folder / "child.py"
-        script.write_text(BIND + source)
+        script.write_text(BIND + source + (RANK_END if module else ""))
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         return subprocess.run(
             [sys.executable, *module, str(script), *arguments],

@@ -53,7 +53,7 @@ if mode == "whole":
     told("whole", TrainingError)
     init = [*settings, f"init={own}/model.safetensors", "total_kimg=0.016"]
     told("init", TrainingError, outdir=f"{own}-init", overrides=init)
-    sys.exit()
+    os._exit(0)  # as ganvas.cli ends a rank
 
 original = stylegan2.StyleGAN2System.step
 
@@ -74,7 +74,7 @@ def step(self, number):
 
 
 stylegan2.StyleGAN2System.step = step
-sys.exit(told(attempt, TrainingError))
+os._exit(told(attempt, TrainingError))
 """
 ADA = ["augment=ada", "augment_p=0.2", "ada_interval=2", "ada_kimg=0.1", "pl_batch_shrink=1"]
 

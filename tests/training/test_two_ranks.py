@@ -10,7 +10,7 @@ import pytest
 
 from ganvas.training import train
 
-from .conftest import BIND
+from .conftest import BIND, RANK_END
 from .image_sets import assert_same_run
 from .small_runs import KINDS, OF_PARTS, data_of_presets, every_phase, half
 
@@ -51,7 +51,7 @@ def runs(tmp_path_factory):
             jobs.append([preset, data[preset], halves, [*settings, half(preset)]])
             jobs.append([preset, data[preset], halves, settings])
     script = folder / "child.py"
-    script.write_text(BIND + CHILD)
+    script.write_text(BIND + CHILD + RANK_END)
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     done = subprocess.run(
         [sys.executable, *command, json.dumps(jobs)],
