@@ -153,8 +153,8 @@ for each in COMMANDS:
 def _end(status: int) -> None:
     """End the process.
 
-    One of several ranks ends at once: about one in a hundred was aborted (SIGABRT) by a thread of
-    the process group while the interpreter was torn down, after all its work was done.
+    One of several ranks ends at once: now and then one was aborted ("terminate called without an
+    active exception", SIGABRT) as it exited, after all its work was done. The cause is not known.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
         sys.exit(status)
